@@ -1,0 +1,1 @@
+"""What will be run, with nothing left to defaults: scenario, host facts and command-line overrides in one value."""

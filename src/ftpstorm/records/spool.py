@@ -1,0 +1,117 @@
+"""Append fixed-width records to a spool file: the only way in which a measuring process writes to disk.
+
+Nothing here costs more than a `struct.pack_into`; the file sees one write for each flush. A process that is killed
+loses what it had not flushed; a torn last record is cut by the reader (`ftpstorm.records.reader`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any, Final
+
+from ftpstorm.records.schema import FORMAT_VERSION, HEADER_BYTES, MAGIC, TEXT_BYTES, TEXTS, Table
+
+FLUSH_EVERY_S: Final = 0.1
+"""How often a measuring process flushes its spools; with the write itself it bounds what a kill -9 can lose to < 1 s."""
+
+TEXTS_MAX: Final = 4096
+"""Distinct texts a writer keeps; a server that never repeats a reply must not fill memory or disk. Later ones get id 0."""
+
+REPLY_TEXT: Final = 0
+SERIES_TEXT: Final = 1
+
+
+def spool_path(folder: Path, writer: str, table: Table) -> Path:
+    """Return where `writer` (such as ``worker-0``) spools `table`: ``<folder>/worker-0.operations.spool``."""
+    return folder / f"{writer}.{table.name}.spool"
+
+
+class SpoolWriter:
+    """One open spool file. `append` packs one record; `flush` writes what has gathered with a single write(2)."""
+
+    __slots__ = ("_buffer", "_fd", "_pack", "_room", "_used", "_width", "count")
+
+    def __init__(self, path: Path, table: Table, header: dict[str, Any]) -> None:
+        """Create `path` (it must not exist) and write its header.
+
+        `header` holds at least ``writer``, ``origin_ns`` (start_at on CLOCK_MONOTONIC, null until known) and ``pid``.
+        Raises OSError when the file cannot be created.
+        """
+        layout = struct.Struct(table.struct_format)
+        self._pack = layout.pack_into
+        self._width = layout.size
+        self._room = max(1024, 262_144 // layout.size) * layout.size
+        self._buffer = bytearray(self._room)
+        self._used = 0
+        self.count = 0
+        """Records appended so far."""
+        meta = {"magic": MAGIC, "version": FORMAT_VERSION, "table": table.name, "format": table.struct_format, **header}
+        encoded = json.dumps(meta).encode()
+        if len(encoded) >= HEADER_BYTES:
+            raise ValueError(f"spool header of {len(encoded)} bytes does not fit {HEADER_BYTES}")
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        os.write(self._fd, encoded.ljust(HEADER_BYTES - 1) + b"\n")
+
+    def append(self, *values: Any) -> None:
+        """Pack one record; its values stand in the order of the table's columns. Raises struct.error when one does not fit."""
+        if self._used == self._room:
+            self.flush()
+        self._pack(self._buffer, self._used, *values)
+        self._used += self._width
+        self.count += 1
+
+    def flush(self) -> None:
+        """Write what has gathered. Raises OSError (disk full) after which the spool holds whole records up to the fault."""
+        if self._used:
+            view = memoryview(self._buffer)[: self._used]
+            written = 0
+            while written < self._used:
+                written += os.write(self._fd, view[written:])
+            self._used = 0
+
+    def close(self) -> None:
+        """Flush and close the file; closing twice is allowed."""
+        if self._fd >= 0:
+            try:
+                self.flush()
+            finally:
+                os.close(self._fd)
+                self._fd = -1
+
+
+class TextTable:
+    """Gives each distinct text a small id and spools it once."""
+
+    __slots__ = ("_ids", "_writer")
+
+    def __init__(self, folder: Path, writer: str, header: dict[str, Any]) -> None:
+        self._writer = SpoolWriter(spool_path(folder, writer, TEXTS), TEXTS, header)
+        self._ids: dict[tuple[int, str], int] = {}
+
+    def intern(self, text: str, kind: int = REPLY_TEXT) -> int:
+        """Return the id of `text`, spooling it when it is new; 0 once TEXTS_MAX distinct texts were seen."""
+        key = (kind, text)
+        known = self._ids.get(key)
+        if known is not None:
+            return known
+        if len(self._ids) >= TEXTS_MAX and kind == REPLY_TEXT:
+            return 0
+        number = len(self._ids) + 1
+        encoded = text.encode("utf-8", "backslashreplace")
+        kept = encoded[:TEXT_BYTES]
+        self._writer.append(number, kind, len(encoded) > TEXT_BYTES, len(kept), kept)
+        self._ids[key] = number
+        return number
+
+    def intern_series(self, host: str, metric: str, key: str) -> int:
+        """Return the id of a sample series."""
+        return self.intern(json.dumps({"host": host, "metric": metric, "key": key}, separators=(",", ":")), SERIES_TEXT)
+
+    def flush(self) -> None:
+        self._writer.flush()
+
+    def close(self) -> None:
+        self._writer.close()
