@@ -1,0 +1,170 @@
+"""One data connection: connect, then receive until the end of data or send a payload. Counts, stamps, wakes."""
+
+from __future__ import annotations
+
+from _socket import socket as Socket  # noqa: N812 - see reactor.py
+from typing import Final
+
+from ftpstorm.engine.control import Wake
+from ftpstorm.engine.reactor import BROKEN, PEER_CLOSED, READABLE, WRITABLE, Reactor
+from ftpstorm.engine.sockets import local_port, pending_error, reset_on_close
+from ftpstorm.records.schema import ABSENT
+
+CHUNK_BYTES: Final = 262_144
+"""The receive buffer that all connections of a worker share, and one slice of an upload."""
+
+TURN_CHUNKS: Final = 8
+"""Full chunks that one connection moves before others have their turn (2 MiB)."""
+
+RECEIVE_BUFFER: Final = memoryview(bytearray(CHUNK_BYTES))
+"""Downloads are counted and discarded, so one buffer serves every connection."""
+
+PAYLOAD: Final = memoryview(bytes(range(256)) * (CHUNK_BYTES // 256))
+"""What uploads consist of, over and over: no copy for any of them."""
+
+
+class Data:
+    """State of one data connection. `ended` is final; `errno` then says whether it broke."""
+
+    __slots__ = (
+        "_expected",
+        "_reactor",
+        "_sock",
+        "_to_send",
+        "_wake",
+        "bytes",
+        "connected",
+        "connected_ns",
+        "end_ns",
+        "ended",
+        "errno",
+        "fd",
+        "first_byte_ns",
+        "local_port",
+        "progress_ns",
+    )
+
+    def __init__(self, reactor: Reactor, sock: Socket, wake: Wake, expected: int | None = None) -> None:
+        """Watch `sock`, on which connect has begun.
+
+        With `expected` bytes the client closes first: the connection counts as ended once they are in.
+        """
+        self._reactor = reactor
+        self._sock: Socket | None = sock
+        self._wake = wake
+        self._expected = expected
+        self._to_send = -1  # bytes an upload still has to send; -1: this is a download, or nothing has begun
+        self.fd = sock.fileno()
+        self.local_port = local_port(sock)
+        self.connected = False
+        self.ended = False
+        self.errno = 0
+        self.bytes = 0
+        self.connected_ns = ABSENT
+        self.first_byte_ns = ABSENT
+        self.end_ns = ABSENT
+        self.progress_ns = ABSENT
+        """When payload last moved: what the stall deadline counts from."""
+        reactor.watch(self.fd, self.on_event)
+
+    def on_event(self, events: int, now: int) -> None:
+        """Take one event of the reactor."""
+        if not self.connected:
+            if events & BROKEN and (number := pending_error(self._live())):
+                self._end(number, now)
+                self._wake(now)
+                return
+            if not events & WRITABLE:
+                return
+            self.connected = True
+            self.connected_ns = now
+            self._wake(now)  # the session sends its command; it may also give up and close
+            if self._sock is None:
+                return
+        if self._to_send >= 0:
+            if events & BROKEN:
+                self._end(pending_error(self._live()), now)
+                self._wake(now)
+            elif events & WRITABLE:
+                self._pump(now)
+        elif events & READABLE:
+            self._receive(events, now)
+
+    def _receive(self, events: int, now: int) -> None:
+        sock = self._live()
+        for _ in range(TURN_CHUNKS):
+            try:
+                size = sock.recv_into(RECEIVE_BUFFER)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._end(error.errno or 0, now)
+                self._wake(now)
+                return
+            if size:
+                if self.bytes == 0:
+                    self.first_byte_ns = now
+                self.bytes += size
+                self.progress_ns = now
+            # A short read with the peer's FIN already seen has emptied the queue: no read that only returns 0.
+            if (
+                size == 0
+                or (size < CHUNK_BYTES and events & PEER_CLOSED)
+                or (self._expected is not None and self.bytes >= self._expected)
+            ):
+                self._end(pending_error(sock) if events & BROKEN else 0, now)
+                self._wake(now)
+                return
+            if size < CHUNK_BYTES:
+                return
+            now = self._reactor.clock()
+        self._reactor.rearm(self.fd)
+
+    def start_upload(self, size: int, now: int) -> None:
+        """Send `size` bytes of PAYLOAD, then close: the end of an upload is the client's FIN."""
+        self._to_send = size
+        self.progress_ns = now
+        self._pump(now)
+
+    def _pump(self, now: int) -> None:
+        sock = self._live()
+        for _ in range(TURN_CHUNKS):
+            if self._to_send == 0:
+                self._end(0, now)
+                self._wake(now)
+                return
+            chunk = PAYLOAD[: self._to_send] if self._to_send < CHUNK_BYTES else PAYLOAD
+            try:
+                size = sock.send(chunk)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._end(error.errno or 0, now)
+                self._wake(now)
+                return
+            if self.bytes == 0:
+                self.first_byte_ns = now
+            self.bytes += size
+            self._to_send -= size
+            now = self._reactor.clock()
+            self.progress_ns = now
+            if size < len(chunk):
+                return  # the send buffer is full: the kernel will tell when there is room
+        self._reactor.rearm(self.fd)
+
+    def _end(self, number: int, now: int) -> None:
+        self.ended = True
+        self.errno = number
+        self.end_ns = now
+
+    def _live(self) -> Socket:
+        assert self._sock is not None, "used after close"
+        return self._sock
+
+    def close(self, *, reset: bool = False) -> None:
+        """Give the socket to the reactor to close, with RST when asked; closing twice is allowed."""
+        if self._sock is not None:
+            if reset:
+                reset_on_close(self._sock)
+            self._reactor.close_later(self._sock, self.fd)
+            self._sock = None

@@ -1,0 +1,48 @@
+"""The one exception by which a step ends early. It never leaves the engine: a failed session is data."""
+
+from __future__ import annotations
+
+from ftpstorm.engine.classify import Ending, classify_code, classify_ending, classify_errno
+from ftpstorm.ftp.replies import Reply
+from ftpstorm.vocabulary import FailureClass, Phase
+
+
+class StepFailedError(Exception):
+    """A step cannot go on; carries what its record says."""
+
+    def __init__(
+        self, failure: FailureClass, phase: Phase, *, code: int = 0, errno: int = 0, text: str | None = None
+    ) -> None:
+        super().__init__(failure.word)
+        self.failure = failure
+        self.phase = phase
+        self.code = code
+        self.errno = errno
+        self.text = text
+
+
+def failed_by_errno(phase: Phase, number: int) -> StepFailedError:
+    """Return the failure that errno `number` means in `phase`."""
+    return StepFailedError(classify_errno(phase, number), phase, errno=number)
+
+
+def failed_by_reply(phase: Phase, reply: Reply, failure: FailureClass | None = None) -> StepFailedError:
+    """Return the failure that a refusing reply means in `phase`, or `failure` where the caller knows better."""
+    named = failure if failure is not None else classify_code(phase, reply.code, reply.raw)
+    return StepFailedError(named, phase, code=reply.code, text=reply.text)
+
+
+def failed_by_deadline(phase: Phase) -> StepFailedError:
+    """Return the failure that silence means in `phase`."""
+    return StepFailedError(classify_ending(phase, Ending.DEADLINE), phase)
+
+
+def failed_by_eof(phase: Phase) -> StepFailedError:
+    """Return the failure that the server's close means in `phase`."""
+    return StepFailedError(classify_ending(phase, Ending.EOF), phase)
+
+
+def failed_by_garbage(phase: Phase, seen: bytes) -> StepFailedError:
+    """Return the failure that bytes which are no reply mean in `phase`."""
+    text = seen.decode("utf-8", "backslashreplace")
+    return StepFailedError(classify_ending(phase, Ending.GARBAGE), phase, text=text)

@@ -1,0 +1,90 @@
+"""Where sessions and operations become records, and where a worker's counts are kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ftpstorm.records.schema import OPERATIONS, SESSIONS
+from ftpstorm.records.spool import SpoolWriter, TextTable, spool_path
+from ftpstorm.vocabulary import FailureClass
+
+
+class Counts:
+    """What a worker counts while it runs; plain integers, read at any time."""
+
+    __slots__ = (
+        "bytes",
+        "connects",
+        "dropped",
+        "failed",
+        "failures",
+        "interrupted",
+        "last_reply",
+        "operations",
+        "started",
+        "succeeded",
+        "transfers_attempted",
+        "transfers_failed",
+        "transfers_succeeded",
+        "unreachable_streak",
+    )
+
+    def __init__(self) -> None:
+        self.started = self.succeeded = self.failed = self.interrupted = self.dropped = 0
+        self.operations = self.connects = self.bytes = 0
+        self.transfers_attempted = self.transfers_succeeded = self.transfers_failed = 0
+        self.failures = [0] * len(FailureClass)
+        """Failures by FailureClass number: operations, and sessions that failed outside any operation."""
+        self.last_reply = ""
+        self.unreachable_streak = 0
+        """Sessions in a row that got no greeting."""
+
+    @property
+    def in_flight(self) -> int:
+        return self.started - self.succeeded - self.failed - self.interrupted
+
+
+class Journal:
+    """The spools of one worker. `origin_ns` is start_at: every stamp is written relative to it."""
+
+    __slots__ = (
+        "_operations",
+        "_secret",
+        "_sessions",
+        "_texts",
+        "append_operation",
+        "append_session",
+        "counts",
+        "origin_ns",
+    )
+
+    def __init__(self, folder: Path, writer: str, origin_ns: int, header: dict[str, Any], secret: str | None) -> None:
+        """Create the spools. `secret` (the password) is blotted out of every text that a server sends back."""
+        header = {"writer": writer, "origin_ns": origin_ns, **header}
+        self.origin_ns = origin_ns
+        self.counts = Counts()
+        self._secret = secret or None
+        self._sessions = SpoolWriter(spool_path(folder, writer, SESSIONS), SESSIONS, header)
+        self._operations = SpoolWriter(spool_path(folder, writer, OPERATIONS), OPERATIONS, header)
+        self._texts = TextTable(folder, writer, header)
+        self.append_session = self._sessions.append
+        self.append_operation = self._operations.append
+
+    def intern(self, text: str) -> int:
+        """Return the id under which a reply text is recorded."""
+        if self._secret is not None and self._secret in text:
+            text = text.replace(self._secret, "***")
+        self.counts.last_reply = text
+        return self._texts.intern(text)
+
+    def flush(self) -> None:
+        """Write what has gathered, texts first: a record never names a text that a crash could lose."""
+        self._texts.flush()
+        self._operations.flush()
+        self._sessions.flush()
+
+    def close(self) -> None:
+        """Flush and close all spools."""
+        for spool in (self._texts, self._operations, self._sessions):
+            spool.close()

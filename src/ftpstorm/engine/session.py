@@ -1,0 +1,283 @@
+"""One session, from connect to close: the script that a flow's steps become."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Generator
+
+from ftpstorm.engine.control import Control
+from ftpstorm.engine.failure import (
+    StepFailedError,
+    failed_by_deadline,
+    failed_by_eof,
+    failed_by_errno,
+    failed_by_garbage,
+    failed_by_reply,
+)
+from ftpstorm.engine.fiber import ON_CONTROL, DeadlineError, Fiber, InterruptError
+from ftpstorm.engine.operations import EXECUTE
+from ftpstorm.engine.recording import Attempt, Recorder
+from ftpstorm.engine.sockets import IN_PROGRESS, connect_from, open_stream
+from ftpstorm.engine.work import LoadWork, Work
+from ftpstorm.ftp.replies import Reply
+from ftpstorm.plan.plan import PlannedStep
+from ftpstorm.records.schema import ABSENT
+from ftpstorm.vocabulary import FailureClass, Outcome, Phase
+
+CLOSE_GRACE_NS = 1_000_000_000
+"""How long after 221 the server may take to close first, so that TIME_WAIT is its own; then the client closes."""
+
+OnEnd = Callable[["Session"], None]
+
+
+class Session(Fiber):
+    """State of one session. The dispatcher starts it, sweeps its deadline, and hears of its end through `on_end`."""
+
+    __slots__ = (
+        "_on_end",
+        "attempt",
+        "connected_ns",
+        "connects",
+        "control",
+        "greeting_ns",
+        "intended_ns",
+        "load",
+        "login_ns",
+        "number",
+        "outcome",
+        "quit_ns",
+        "recorder",
+        "source",
+        "start_ns",
+        "target",
+        "work",
+    )
+
+    def __init__(self, work: Work, load: LoadWork, number: int, intended_ns: int, on_end: OnEnd) -> None:
+        super().__init__(work.reactor)
+        self.work = work
+        self.load = load
+        self.number = number
+        """Number of the arrival within its load."""
+        self.intended_ns = intended_ns
+        self._on_end = on_end
+        self.target = number % len(work.targets)
+        self.source = number % len(work.sources)
+        self.control: Control | None = None
+        self.connects = 0
+        self.outcome = Outcome.NONE
+        self.start_ns = self.connected_ns = self.greeting_ns = self.login_ns = self.quit_ns = ABSENT
+        self.attempt = Attempt()
+        self.recorder = Recorder()
+
+    def start(self, now: int) -> None:
+        """Begin to connect."""
+        self.start_ns = now
+        self.work.journal.counts.started += 1
+        self.run(self._script(), now)
+
+    def expire(self, now: int) -> None:
+        """Throw DeadlineError into the script if its deadline has passed."""
+        if not self.waiting or now < self.deadline_ns:
+            return
+        data = self.attempt.data
+        if data is not None and data.progress_ns != ABSENT and not data.ended:
+            # The deadline of a transfer is a silence: what has moved since pushes it on.
+            self.deadline_ns = max(self.deadline_ns, data.progress_ns + self.work.timeouts.data)
+            if now < self.deadline_ns:
+                return
+        self.throw(DeadlineError(), now)
+
+    def interrupt(self, now: int) -> None:
+        """End the session at once; it counts as interrupted."""
+        self.throw(InterruptError(), now)
+
+    # --- the control connection as steps use it -----------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """Whether control is open as far as this side knows."""
+        control = self.control
+        return control is not None and control.open
+
+    def send(self, command: bytes, phase: Phase) -> None:
+        """Send a command, after what the server said unasked. Raises StepFailedError where control is gone."""
+        control = self.control
+        assert control is not None
+        while control.replies:
+            unasked = control.replies.pop(0)
+            if unasked.code == 421:
+                control.close()
+                raise failed_by_reply(phase, unasked, FailureClass.CONTROL_LOST)
+        if not control.send(command):
+            raise self.control_ended(phase)
+
+    @types.coroutine
+    def reply(self, phase: Phase, timeout_ns: int) -> Generator[None, int, Reply]:
+        """Return the next reply.
+
+        Raises StepFailedError when control ends first, or when the deadline passes: an answer that comes later could
+        be taken for the next command's, so control is then closed.
+        """
+        control = self.control
+        assert control is not None
+        replies = control.replies
+        if not replies:
+            deadline_ns = self.now + timeout_ns
+            try:
+                while not replies:
+                    if control.ended:
+                        raise self.control_ended(phase)
+                    self.waiting = ON_CONTROL
+                    self.deadline_ns = deadline_ns
+                    self.now = yield
+                    self.waiting = 0
+                    if not replies:
+                        control.acknowledge()  # half a reply: Nagle may hold back the rest until our ACK
+            except DeadlineError:
+                control.close()
+                raise failed_by_deadline(phase) from None
+        return self.take_reply()
+
+    def take_reply(self) -> Reply:
+        """Return the reply that waits; only to be called when there is one."""
+        control = self.control
+        assert control is not None
+        reply = control.replies.pop(0)
+        self.attempt.reply_code = reply.code
+        self.attempt.replies += 1
+        return reply
+
+    def control_ended(self, phase: Phase) -> StepFailedError:
+        """Return the failure that the end of the control connection means in `phase`."""
+        control = self.control
+        assert control is not None
+        if control.replies and control.replies[0].code == 421:
+            return failed_by_reply(phase, self.take_reply(), FailureClass.CONTROL_LOST)
+        if control.garbage is not None:
+            return failed_by_garbage(phase, control.garbage)
+        return failed_by_errno(phase, control.errno) if control.errno else failed_by_eof(phase)
+
+    # --- the script ---------------------------------------------------------------------------------------------------
+
+    async def _script(self) -> None:
+        try:
+            await self._connect()
+            await self._greet()
+            for ordinal, step in enumerate(self.load.steps):
+                self.attempt.ordinal = ordinal
+                if not await self._step(step) and not (self.load.continues and self.alive):
+                    break
+            if self.quit_ns != ABSENT:
+                await self._await_close()
+        except StepFailedError as error:  # before the first operation
+            self.recorder.note(error)
+            self.work.journal.counts.failures[error.failure] += 1
+            self.work.journal.counts.unreachable_streak += 1
+        except InterruptError:
+            self.outcome = Outcome.INTERRUPTED
+
+    async def _connect(self) -> None:
+        phase = Phase.CONTROL_CONNECT
+        work = self.work
+        try:
+            sock = open_stream(work.family)
+        except OSError as error:
+            raise failed_by_errno(phase, error.errno or 0) from None
+        number = connect_from(sock, work.sources[self.source], work.targets[self.target])
+        if number not in IN_PROGRESS:
+            sock.close()
+            raise failed_by_errno(phase, number)
+        self.connects += 1
+        control = self.control = Control(work.reactor, sock, self.wake_control)
+        deadline_ns = self.now + work.timeouts.connect
+        try:
+            while not control.connected:
+                if control.ended:
+                    raise self.control_ended(phase)
+                await self.wait(ON_CONTROL, deadline_ns)
+        except DeadlineError:
+            raise failed_by_deadline(phase) from None
+        self.connected_ns = self.now
+
+    async def _greet(self) -> None:
+        """Wait for 220. A 120 announces a delay (RFC 959 section 5.4) and only resets the deadline."""
+        phase = Phase.GREETING
+        while True:
+            reply = await self.reply(phase, self.work.timeouts.greeting)
+            if reply.code == 220:
+                break
+            if reply.code != 120:
+                raise failed_by_reply(phase, reply)
+        self.greeting_ns = self.now
+        self.work.journal.counts.unreachable_streak = 0
+
+    async def _step(self, step: PlannedStep) -> bool:
+        """Execute one step with its retries; tell whether it succeeded in the end."""
+        retry = self.load.retry
+        attempt = self.attempt
+        attempt.retry = 0
+        while True:
+            error = await self._execute(step)
+            if error is None:
+                return True
+            if retry is None or attempt.retry >= retry.times or not self.alive:
+                return False
+            if "any" not in retry.on and error.code not in retry.on:
+                return False
+            attempt.retry += 1
+            await self.sleep_until(self.now + retry.wait_ns(attempt.retry))
+
+    async def _execute(self, step: PlannedStep) -> StepFailedError | None:
+        """Execute one step once and record it; return its failure."""
+        attempt = self.attempt
+        attempt.begin(self.now)
+        record = self.recorder.operation
+        try:
+            await EXECUTE[step.operation](self, step.options)
+        except StepFailedError as error:
+            if attempt.data is not None:
+                attempt.data.close()
+            record(self, step.operation, Outcome.FAILED, error, alive=self.alive)
+            return error
+        except InterruptError:
+            if attempt.data is not None:
+                attempt.data.close()
+            record(self, step.operation, Outcome.INTERRUPTED, None, alive=self.alive)
+            raise
+        record(self, step.operation, Outcome.SUCCEEDED, None, alive=True)
+        return None
+
+    async def _await_close(self) -> None:
+        control = self.control
+        assert control is not None
+        try:
+            while not control.ended:
+                await self.wait(ON_CONTROL, self.quit_ns + CLOSE_GRACE_NS)
+        except DeadlineError:
+            return
+
+    def ended(self) -> None:
+        """Close what is open, record the session, tell the dispatcher."""
+        counts = self.work.journal.counts
+        alive = self.alive or self.quit_ns != ABSENT  # after QUIT the server's close is no failure
+        if self.outcome is Outcome.INTERRUPTED:
+            counts.interrupted += 1
+        elif self.recorder.first_error is not None:
+            self.outcome = Outcome.FAILED
+            counts.failed += 1
+        else:
+            self.outcome = Outcome.SUCCEEDED
+            counts.succeeded += 1
+        counts.connects += self.connects
+        self.recorder.session(self, self.outcome, alive=alive)
+        control = self.control
+        if control is not None:
+            control.close()
+            control.wake = _nothing
+        self.attempt.data = None
+        self._on_end(self)
+
+
+def _nothing(now: int) -> None:
+    """Take the place of a session's wake once it has ended: no cycle keeps its memory."""

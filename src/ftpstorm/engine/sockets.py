@@ -1,0 +1,69 @@
+"""Open, bind and connect the sockets of the load; what each system call's failure means is for the caller to name."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from _socket import socket as Socket  # noqa: N812 - see reactor.py
+from dataclasses import dataclass
+from typing import Final
+
+IP_BIND_ADDRESS_NO_PORT: Final = 24  # include/uapi/linux/in.h
+_LINGER_RST: Final = struct.pack("ii", 1, 0)
+_STREAM: Final = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+
+IN_PROGRESS: Final = frozenset({0, errno.EINPROGRESS})
+"""Results of a non-blocking connect for which the kernel has sent a SYN: Tcp.ActiveOpens counted it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How sockets of this worker get their local address.
+
+    `address` None leaves everything to the kernel. `draw_port_at_connect` True keeps the port in the 4-tuple space;
+    False draws it at bind, from the port space (ip(7), IP_BIND_ADDRESS_NO_PORT).
+    """
+
+    address: str | None = None
+    draw_port_at_connect: bool = True
+
+
+def open_stream(family: int) -> Socket:
+    """Return a non-blocking TCP socket. Raises OSError (EMFILE, ENFILE, ENOBUFS, ENOMEM)."""
+    return Socket(family, _STREAM, 0)
+
+
+def connect_from(sock: Socket, source: Source, endpoint: tuple[str, int]) -> int:
+    """Bind `sock` as `source` says and begin to connect; return 0, EINPROGRESS or the errno of what failed."""
+    if source.address is not None:
+        if source.draw_port_at_connect:
+            sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        try:
+            sock.bind((source.address, 0))
+        except OSError as error:
+            return error.errno or errno.EIO
+    return sock.connect_ex(endpoint)
+
+
+def local_port(sock: Socket) -> int:
+    """Return the local port, 0 where the socket has none (any more)."""
+    try:
+        return int(sock.getsockname()[1])
+    except OSError:
+        return 0
+
+
+def pending_error(sock: Socket) -> int:
+    """Return and clear the socket's pending errno (SO_ERROR), 0 for none."""
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def acknowledge_now(sock: Socket) -> None:
+    """Send a delayed ACK at once, so that Nagle's algorithm on the server does not hold back the rest of its reply."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
+def reset_on_close(sock: Socket) -> None:
+    """Make close send RST: no TIME_WAIT on either side."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RST)

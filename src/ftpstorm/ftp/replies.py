@@ -1,0 +1,138 @@
+"""Parse the replies of an FTP server from a byte stream: RFC 959 section 4.2, and what servers make of it.
+
+Tolerated: bare LF, replies split at any byte, several replies in one segment, telnet IAC commands (RFC 854) inside
+lines, text that is not UTF-8, a multi-line reply whose inner lines begin with digits.
+Refused with ProtocolViolationError: a line without a code, a code outside 100..659, a line or a reply beyond its bound.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+LINE_MAX_BYTES: Final = 8_192
+"""Longest line of a reply, its end included. RFC 959 sets none; servers stay below 512."""
+
+REPLY_MAX_BYTES: Final = 65_536
+"""Longest multi-line reply; banners of several KiB exist."""
+
+_IAC: Final = 0xFF
+_SPACE: Final = 0x20
+_HYPHEN: Final = 0x2D
+
+
+class ProtocolViolationError(Exception):
+    """The server sent something that is no reply. `seen` is the offending start of it."""
+
+    def __init__(self, message: str, seen: bytes) -> None:
+        super().__init__(message)
+        self.seen = seen[:200]
+
+
+class Reply(NamedTuple):
+    """One reply. `raw` is its bytes without the last line end, codes included."""
+
+    code: int
+    raw: bytes
+
+    @property
+    def text(self) -> str:
+        """The whole reply as text, lines joined by a newline; bytes that are not UTF-8 shown as \\xNN."""
+        return self.raw.replace(b"\r\n", b"\n").decode("utf-8", "backslashreplace")
+
+
+def _strip_telnet(line: bytes) -> bytes:
+    """Remove telnet commands: IAC IAC is a literal 255, IAC WILL/WONT/DO/DONT takes an option, others stand alone."""
+    kept = bytearray()
+    at = 0
+    while at < len(line):
+        byte = line[at]
+        if byte != _IAC:
+            kept.append(byte)
+            at += 1
+        elif at + 1 < len(line) and line[at + 1] == _IAC:
+            kept.append(_IAC)
+            at += 2
+        elif at + 1 < len(line) and 251 <= line[at + 1] <= 254:
+            at += 3
+        else:
+            at += 2
+    return bytes(kept)
+
+
+def _code_of(line: bytes) -> int:
+    """Return the code at the start of a line that ends a reply or opens a multi-line one."""
+    digits = line[:3]
+    if len(digits) < 3 or not digits.isdigit():
+        raise ProtocolViolationError("a reply must begin with a three-digit code", line)
+    code = int(digits)
+    if not 100 <= code <= 659:
+        raise ProtocolViolationError(f"reply code {code} is outside 100..659", line)
+    return code
+
+
+class ReplyParser:
+    """Turns segments into replies. Holds no buffer of its own while no reply is half-read."""
+
+    __slots__ = ("_code", "_lines", "_partial", "_size")
+
+    def __init__(self) -> None:
+        self._partial = b""
+        self._lines: list[bytes] | None = None
+        self._code = 0
+        self._size = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether no reply is half-read."""
+        return not self._partial and self._lines is None
+
+    def feed(self, data: bytes) -> list[Reply]:
+        """Return the replies that `data` completes, in order.
+
+        Raises ProtocolViolationError; the parser is then of no further use.
+        """
+        # The common case by far: one whole line in one segment.
+        if (
+            data[3:4] == b" "
+            and not self._partial
+            and self._lines is None
+            and data.find(b"\n") == len(data) - 1
+            and len(data) <= LINE_MAX_BYTES
+            and _IAC not in data
+        ):
+            return [Reply(_code_of(data), data.rstrip(b"\r\n"))]
+        return self._feed_lines(data)
+
+    def _feed_lines(self, data: bytes) -> list[Reply]:
+        replies: list[Reply] = []
+        lines = (self._partial + data).split(b"\n")
+        self._partial = lines.pop()
+        for line in lines:
+            if len(line) >= LINE_MAX_BYTES:
+                raise ProtocolViolationError(f"a reply line is longer than {LINE_MAX_BYTES} bytes", line)
+            reply = self._take_line(_strip_telnet(line.removesuffix(b"\r")))
+            if reply is not None:
+                replies.append(reply)
+        if len(self._partial) > LINE_MAX_BYTES:
+            raise ProtocolViolationError(f"a reply line is longer than {LINE_MAX_BYTES} bytes", self._partial)
+        return replies
+
+    def _take_line(self, line: bytes) -> Reply | None:
+        if self._lines is None:
+            code = _code_of(line)
+            mark = line[3] if len(line) > 3 else _SPACE
+            if mark == _SPACE:
+                return Reply(code, line)
+            if mark != _HYPHEN:
+                raise ProtocolViolationError("a reply code is followed by a space or a hyphen", line)
+            self._lines, self._code, self._size = [line], code, len(line)
+            return None
+        self._lines.append(line)
+        self._size += len(line) + 2
+        if self._size > REPLY_MAX_BYTES:
+            raise ProtocolViolationError(f"a reply is longer than {REPLY_MAX_BYTES} bytes", self._lines[0])
+        if line[:3] == b"%d" % self._code and (len(line) == 3 or line[3] == _SPACE):
+            raw = b"\r\n".join(self._lines)
+            self._lines = None
+            return Reply(self._code, raw)
+        return None
