@@ -56,7 +56,7 @@ class Channel:
             return
 
     async def receive(self) -> Message | None:
-        """Return the next message, or None at EOF. Raises ValueError for a line that is no JSON object with a `type`."""
+        """Return the next message, or None at EOF. Raises ValueError for a line that is no object with a `type`."""
         try:
             line = await self._reader.readline()
         except (ConnectionError, OSError):

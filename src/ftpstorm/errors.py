@@ -12,7 +12,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the command returns to the shell. 99, 104 and 105 are k6's; precedence when several apply: 105, 121, 99, 0."""
+    """What the command returns to the shell. 99, 104 and 105 are k6's; where several apply: 105, then 121, 99, 0."""
 
     PASS = 0
     INTERNAL_ERROR = 1
@@ -53,10 +53,15 @@ class Problem:
     """The value seen, as YAML text."""
     hint: str | None = None
     """What to do, such as ``did you mean 'max_sessions'?``."""
+    origin: str | None = None
+    """Where it was written when that is not the file, such as ``--set load.steady.rate=5``."""
 
     def render(self, file: str) -> str:
-        """Return ``file:line:column: path: message (saw value); hint``."""
-        place = f"{file}:{self.line}:{self.column}: " if self.line else f"{file}: "
+        """Return ``file:line:column: path: message (saw value); hint``, or with `origin` in the place's stead."""
+        if self.origin is not None:
+            place = f"{self.origin}: "
+        else:
+            place = f"{file}:{self.line}:{self.column}: " if self.line else f"{file}: "
         path = f"{self.path}: " if self.path else ""
         seen = f" (saw {self.value})" if self.value is not None else ""
         hint = f"; {self.hint}" if self.hint else ""

@@ -1,14 +1,13 @@
 """Durations, sizes and rates: their text forms ("30s", "4KiB", "470/s") and the exact integers behind them.
 
-Inside the program a duration is an int of nanoseconds, a size an int of bytes, a rate an exact fraction of events a second.
-A bare number is refused everywhere: its unit would be a guess.
+Inside the program a duration is an int of nanoseconds, a size an int of bytes, a rate an exact fraction of events a
+second. A bare number is refused everywhere: its unit would be a guess.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 
 NS_PER_US = 1_000
@@ -38,7 +37,7 @@ _SIZE_BYTES = {
 }
 _RATE_NS = {"s": NS_PER_S, "min": 60 * NS_PER_S, "m": 60 * NS_PER_S, "h": 3600 * NS_PER_S, "d": 86_400 * NS_PER_S}
 
-_NUMBER = r"\d+(?:\.\d+)?"
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _DURATION_PART = re.compile(rf"({_NUMBER})(ns|us|ms|min|s|m|h|d)")
 _DURATION = re.compile(rf"(?:{_NUMBER}(?:ns|us|ms|min|s|m|h|d))+")
 _SIZE = re.compile(rf"({_NUMBER})\s?([kMGT]?B|[KMGT]iB)")
@@ -48,13 +47,13 @@ _RATE = re.compile(rf"({_NUMBER})/(s|min|m|h|d)")
 def parse_duration(text: str) -> int:
     """Return the nanoseconds of a duration such as ``"250ms"``, ``"2s"`` or ``"1m30s"``.
 
-    Units: ns, us, ms, s, m (or min), h, d. Raises ValueError with what to write for anything else, a bare number included.
+    Units: ns, us, ms, s, m (or min), h, d. Raises ValueError that says what to write for all else, a bare number too.
     """
     stripped = text.strip()
     if not _DURATION.fullmatch(stripped):
         raise ValueError("not a duration; write a number with a unit, such as 250ms, 2s or 1m30s")
-    total = sum(Decimal(number) * _DURATION_NS[unit] for number, unit in _DURATION_PART.findall(stripped))
-    if total != int(total):
+    total = sum(Fraction(number) * _DURATION_NS[unit] for number, unit in _DURATION_PART.findall(stripped))
+    if total.denominator != 1:
         raise ValueError("finer than a nanosecond")
     return int(total)
 
@@ -64,8 +63,8 @@ def parse_size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if not match:
         raise ValueError("not a size; write a number with a unit, such as 512B, 4KiB or 1.5MB")
-    total = Decimal(match[1]) * _SIZE_BYTES[match[2]]
-    if total != int(total):
+    total = Fraction(match[1]) * _SIZE_BYTES[match[2]]
+    if total.denominator != 1:
         raise ValueError("not a whole number of bytes")
     return int(total)
 
@@ -77,7 +76,7 @@ class Rate:
     per_s: Fraction
 
     def instant_ns(self, k: int) -> int:
-        """Return when event k (0-based) of an evenly spaced sequence is due: ``floor(k / rate)``, in ns after the first."""
+        """Return when event k (0-based) of an even sequence is due: ``floor(k / rate)``, in ns after the first."""
         return k * NS_PER_S * self.per_s.denominator // self.per_s.numerator
 
     def count_before(self, duration_ns: int) -> int:
@@ -96,7 +95,7 @@ def parse_rate(text: str) -> Rate:
     match = _RATE.fullmatch(text.strip())
     if not match:
         raise ValueError("not a rate; write events for each unit of time, such as 97/s, 10/min or 1200/h")
-    return Rate(Fraction(Decimal(match[1])) * NS_PER_S / _RATE_NS[match[2]])
+    return Rate(Fraction(match[1]) * NS_PER_S / _RATE_NS[match[2]])
 
 
 def format_duration(duration_ns: int) -> str:
@@ -112,15 +111,17 @@ def format_duration(duration_ns: int) -> str:
     return "".join(parts)
 
 
+def _plain(value: float, digits: int) -> str:
+    """Return `value` with so many significant digits, whole numbers in full: 12346, never 1.235e+04."""
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{float(f'{value:.{digits}g}'):.12g}"
+
+
 def format_seconds(duration_ns: float, digits: int = 3) -> str:
     """Return a duration for people, in the unit that suits it: ``840 us``, ``12.5 ms``, ``2.01 s``, ``3 min 20 s``."""
-    magnitude = abs(duration_ns)
-    if magnitude < NS_PER_MS:
-        return f"{duration_ns / NS_PER_US:.{digits}g} us"
-    if magnitude < NS_PER_S:
-        return f"{duration_ns / NS_PER_MS:.{digits}g} ms"
-    if magnitude < 120 * NS_PER_S:
-        return f"{duration_ns / NS_PER_S:.{digits}g} s"
+    for unit, size_ns, most in (("us", NS_PER_US, 1000), ("ms", NS_PER_MS, 1000), ("s", NS_PER_S, 120)):
+        text = _plain(duration_ns / size_ns, digits)
+        if abs(float(text)) < most:
+            return f"{text} {unit}"
     minutes, seconds = divmod(round(duration_ns / NS_PER_S), 60)
     return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
 
@@ -130,15 +131,15 @@ def format_size(size_bytes: float) -> str:
     value = float(size_bytes)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(value) < 1024:
-            return f"{value:.4g} {unit}"
+            return f"{_plain(value, 4)} {unit}"
         value /= 1024
-    return f"{value:.4g} TiB"
+    return f"{_plain(value, 4)} TiB"
 
 
 def format_rate(per_s: float) -> str:
-    """Return a rate for people: a second where it is 0.1 or more, else a minute or an hour (``10 /min``)."""
+    """Return a rate for people: a second where it is 0.1 or more, else a minute or an hour, such as ``5/min``."""
     if per_s >= 0.1 or per_s == 0:
-        return f"{per_s:.4g}/s"
+        return f"{_plain(per_s, 4)}/s"
     if per_s * 60 >= 0.1:
-        return f"{per_s * 60:.4g}/min"
-    return f"{per_s * 3600:.4g}/h"
+        return f"{_plain(per_s * 60, 4)}/min"
+    return f"{_plain(per_s * 3600, 4)}/h"

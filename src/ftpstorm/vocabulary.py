@@ -242,7 +242,7 @@ class Metric(StrEnum):
     TCP_STATE = "tcp.state"
     """Sockets in a state, from an inet_diag dump; host = the side that owns the local port, key = state word."""
     SOCKSTAT = "tcp.sockstat"
-    """/proc/net/sockstat TCP line; key = inuse, orphan, tw (with orphaned FIN_WAIT_2), alloc, mem (pages)."""
+    """/proc/net/sockstat TCP line; key = inuse, inuse6, orphan, tw (with orphaned FIN_WAIT_2), alloc, mem (pages)."""
     COUNTER = "tcp.counter"
     """Counter of /proc/net/netstat or snmp; key such as TcpExt.ListenOverflows or Tcp.ActiveOpens; value since boot."""
     EPHEMERAL_PORTS = "ports.ephemeral"

@@ -1,8 +1,8 @@
 """Schedules of open-model loads: arrival k of a load is due at `instant_ns(k)` after the load's start.
 
 A schedule is a pure function of its index, in exact integers: it never accumulates error, needs no state, and any shard
-can compute any arrival. Closed-model loads (constant-sessions, shared-iterations) have no schedule: their sessions start
-when earlier ones end.
+can compute any arrival. Closed-model loads (constant-sessions, shared-iterations) have no schedule: their sessions
+start when earlier ones end.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from ftpstorm.scenario.schema import Burst, ConstantArrivalRate, ConstantSessions, SharedIterations
+from ftpstorm.scenario.load import Burst, ConstantArrivalRate, ConstantSessions, SharedIterations
 from ftpstorm.units import Rate
 
 

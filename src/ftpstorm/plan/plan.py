@@ -13,15 +13,9 @@ from typing import Any, Final
 from pydantic import Field
 
 from ftpstorm.arrivals.schedules import schedule_of
-from ftpstorm.scenario.schema import (
-    Burst,
-    ConstantArrivalRate,
-    ConstantSessions,
-    Flow,
-    Scenario,
-    SharedIterations,
-    Step,
-)
+from ftpstorm.scenario.flow import Flow, Step
+from ftpstorm.scenario.load import Burst, ConstantArrivalRate, ConstantSessions, SharedIterations
+from ftpstorm.scenario.schema import Scenario
 from ftpstorm.scenario.types import Frozen
 from ftpstorm.vocabulary import TRANSFERS, Operation
 
@@ -112,7 +106,7 @@ def transfers_of(flow: Flow) -> int:
 
 
 def planned_sessions(load: AnyLoad) -> int | None:
-    """Return how many sessions the whole plan has for `load`; None where that shows only in the run (constant-sessions)."""
+    """Return how many sessions the whole plan has for `load`; None where only the run can tell (constant-sessions)."""
     schedule = schedule_of(load)
     if schedule is not None:
         return schedule.count
@@ -120,7 +114,7 @@ def planned_sessions(load: AnyLoad) -> int | None:
 
 
 def load_end_ns(load: AnyLoad) -> int:
-    """Return when the load stops starting sessions, in ns after start_at. For shared-iterations the latest such time."""
+    """Return when the load stops starting sessions, in ns after start_at; for shared-iterations at the latest."""
     match load:
         case ConstantArrivalRate() | ConstantSessions():
             return load.start_time + load.duration

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from ftpstorm.units import Rate, format_duration, parse_duration, parse_rate, parse_size
 
@@ -13,6 +15,16 @@ class Frozen(BaseModel):
     """Base of all scenario models: immutable, unknown keys refused, defaults validated."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
+
+
+def _not_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a whole number, not true or false")
+    return value
+
+
+NOT_BOOL = BeforeValidator(_not_bool)
+"""Refuses what YAML reads as a truth value where a number is wanted; pydantic alone would take `true` for 1."""
 
 
 def _duration(value: Any) -> int:
@@ -42,11 +54,23 @@ def _positive(rate: Rate) -> Rate:
 
 
 def _rate_text(rate: Rate) -> str:
-    for unit, factor in (("s", 1), ("min", 60), ("h", 3600), ("d", 86_400)):
-        scaled = rate.per_s * factor
+    """Return the text that reads back to exactly this rate; one that has none (1/7 a second) is rounded."""
+    for most_decimals in (0, 40):
+        for unit, factor in (("s", 1), ("min", 60), ("h", 3600), ("d", 86_400)):
+            text = _decimal_text(rate.per_s * factor, most_decimals)
+            if text is not None:
+                return f"{text}/{unit}"
+    return f"{Decimal(rate.per_s.numerator) / Decimal(rate.per_s.denominator):.17f}/s"
+
+
+def _decimal_text(number: Fraction, most_decimals: int) -> str | None:
+    """Return a number in decimals, exactly, or None where it takes more than `most_decimals` of them."""
+    for decimals in range(most_decimals + 1):
+        scaled = number * 10**decimals
         if scaled.denominator == 1:
-            return f"{scaled.numerator}/{unit}"
-    return f"{float(rate.per_s):.12g}/s"
+            digits = str(scaled.numerator).rjust(decimals + 1, "0")
+            return f"{digits[:-decimals]}.{digits[-decimals:]}" if decimals else digits
+    return None
 
 
 DurationNs = Annotated[
@@ -56,6 +80,7 @@ DurationNs = Annotated[
     WithJsonSchema(
         {
             "type": "string",
+            "title": "Duration",
             "pattern": r"^(\d+(\.\d+)?(ns|us|ms|min|s|m|h|d))+$",
             "examples": ["2s", "250ms", "1m30s"],
         }
@@ -68,7 +93,12 @@ SizeBytes = Annotated[
     BeforeValidator(_size),
     PlainSerializer(lambda value: f"{value}B", return_type=str),
     WithJsonSchema(
-        {"type": "string", "pattern": r"^\d+(\.\d+)?\s?([kMGT]?B|[KMGT]iB)$", "examples": ["1KiB", "100MiB"]}
+        {
+            "title": "Size",
+            "type": "string",
+            "pattern": r"^\d+(\.\d+)?\s?([kMGT]?B|[KMGT]iB)$",
+            "examples": ["1KiB", "100MiB"],
+        }
     ),
 ]
 """Bytes, written as ``4KiB`` or ``4kB``; >= 0."""
@@ -78,6 +108,18 @@ PositiveRate = Annotated[
     BeforeValidator(_rate),
     AfterValidator(_positive),
     PlainSerializer(_rate_text, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?/(s|min|m|h|d)$", "examples": ["97/s", "10/min"]}),
+    WithJsonSchema(
+        {"title": "Rate", "type": "string", "pattern": r"^\d+(\.\d+)?/(s|min|m|h|d)$", "examples": ["97/s", "10/min"]}
+    ),
 ]
 """Events for each unit of time, written as ``97/s``, ``10/min`` or ``1200/h``; above 0."""
+
+Port = Annotated[int, Field(ge=1, le=65_535), NOT_BOOL]
+Count = Annotated[int, Field(ge=0), NOT_BOOL]
+PositiveCount = Annotated[int, Field(ge=1), NOT_BOOL]
+
+
+class Documented(Frozen):
+    """Base of models whose attribute docstrings become JSON Schema descriptions."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
