@@ -1,0 +1,69 @@
+# ftpstorm: `make` alone lists the targets. A bare machine needs python3 (3.11 or later, with venv and pip) and make.
+
+PYTHON ?= python3
+VENV   ?= .venv
+PYTEST_ARGS ?=
+
+BIN     := $(VENV)/bin
+INPUTS  := pyproject.toml constraints.txt
+# The runtime install is a subset of the developers' one: where that is current, `demo` installs nothing.
+RUNTIME := $(VENV)/.installed-runtime
+DEV     := $(VENV)/.installed-dev
+PIP     := PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(BIN)/python -m pip install --quiet -c constraints.txt
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+.PHONY: help
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(DEV)  ## make .venv with everything that tests and checks need
+
+.PHONY: demo
+demo: $(RUNTIME)  ## reproduce "425 Try later" in 20 s and plot it against its limit
+	$(BIN)/ftpstorm run scenarios/try-later-425.yaml
+
+.PHONY: test
+test: $(DEV)  ## run the test suite; PYTEST_ARGS="-k pool" narrows it
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(DEV)  ## check style and format
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: types
+types: $(DEV)  ## check types
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: $(DEV)  ## check who imports whom
+	$(BIN)/lint-imports
+
+.PHONY: servers
+servers:  ## fetch real FTP servers (Debian packages) for the lab, unpacked and not installed
+	scripts/fetch-servers
+
+.PHONY: clean
+clean:  ## remove .venv and every cache; results/ and fetched servers stay
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "ftpstorm needs Python 3.11 or later; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true)." >&2; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' has no venv or pip; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): $(BIN)/python $(INPUTS)
+	$(PIP) -e .
+	@touch $@
+
+$(DEV): $(BIN)/python $(INPUTS)
+	$(PIP) -e '.[dev]'
+	@touch $(RUNTIME) $@
