@@ -188,6 +188,8 @@ async def test_a_retry_is_a_record_of_its_own(tmp_path: Path) -> None:
         (1, 1, "passive-exhausted"),
         (1, 2, "none"),
     ]
+    assert run.sessions[0]["outcome"] == "succeeded", "every step succeeded in the end"
+    assert run.sessions[0]["class"] == "none"
     assert run.sessions[0]["operations"] == 5
     assert run.sessions[0]["operations_failed"] == 2
 

@@ -18,7 +18,7 @@ from ftpstorm.engine.session import Session
 from ftpstorm.engine.work import LoadWork, Work
 from ftpstorm.plan.plan import load_end_ns
 from ftpstorm.records.schema import ABSENT
-from ftpstorm.scenario.schema import Burst, ConstantArrivalRate, ConstantSessions, SharedIterations
+from ftpstorm.scenario.load import Burst, ConstantArrivalRate, ConstantSessions, SharedIterations
 
 SWEEP_EVERY_S: Final = 0.05
 """Pace of the deadline sweep: a deadline is noticed at most this late; 10,000 sessions cost it 0.5 ms."""

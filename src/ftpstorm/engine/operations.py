@@ -22,7 +22,7 @@ from ftpstorm.engine.sockets import IN_PROGRESS, connect_from, open_stream
 from ftpstorm.ftp.commands import encode_command
 from ftpstorm.ftp.endpoints import EndpointError, parse_epsv, parse_pasv
 from ftpstorm.ftp.replies import Reply
-from ftpstorm.scenario.schema import (
+from ftpstorm.scenario.flow import (
     CwdOptions,
     ListOptions,
     PasvOnlyOptions,

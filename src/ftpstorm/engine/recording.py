@@ -46,14 +46,16 @@ class Attempt:
 class Recorder:
     """Writes the records of one session."""
 
-    __slots__ = ("_pending", "bytes", "failed", "first_error", "first_survived", "operations")
+    __slots__ = ("_pending", "_pending_error", "bytes", "failed", "first_error", "first_survived", "operations")
 
     def __init__(self) -> None:
         self._pending: list[Any] | None = None
+        self._pending_error: StepFailedError | None = None
         self.operations = 0
         self.failed = 0
         self.bytes = 0
         self.first_error: StepFailedError | None = None
+        """Of the first step that failed for good: one that a retry recovered has not failed."""
         self.first_survived = UNKNOWN
 
     def operation(
@@ -71,9 +73,10 @@ class Recorder:
             journal.append_operation(*record)
             return
         self.failed += 1
-        self.note(error)
+        _forget_frames(error)
         journal.counts.failures[error.failure] += 1
         self._pending = record
+        self._pending_error = error
         if not alive:
             self._settle(journal, 0)
 
@@ -119,8 +122,8 @@ class Recorder:
         ]
 
     def note(self, error: StepFailedError) -> None:
-        """Remember the session's first failure, without the frames it was raised through: they hold the session."""
-        error.__traceback__ = error.__context__ = None
+        """Remember the failure of a step that is not tried again; called after its record."""
+        _forget_frames(error)
         if self.first_error is None:
             self.first_error = error
 
@@ -129,7 +132,7 @@ class Recorder:
         if pending is not None:
             pending[_SURVIVED_AT] = survived
             journal.append_operation(*pending)
-            if self.first_survived == UNKNOWN:
+            if self._pending_error is self.first_error or self.first_error is None:
                 self.first_survived = survived
 
     def session(self, session: Session, outcome: Outcome, *, alive: bool) -> None:
@@ -167,6 +170,11 @@ class Recorder:
             session.login_ns if session.login_ns == ABSENT else session.login_ns - origin,
             session.now - origin,
         )
+
+
+def _forget_frames(error: StepFailedError) -> None:
+    """Drop the frames that `error` was raised through: they hold the session in a cycle, and no collector runs here."""
+    error.__traceback__ = error.__context__ = None
 
 
 def _count_operation(journal: Journal, kind: Operation, outcome: Outcome) -> None:

@@ -221,9 +221,13 @@ class Session(Fiber):
             error = await self._execute(step)
             if error is None:
                 return True
-            if retry is None or attempt.retry >= retry.times or not self.alive:
-                return False
-            if "any" not in retry.on and error.code not in retry.on:
+            if (
+                retry is None
+                or attempt.retry >= retry.times
+                or not self.alive
+                or not ("any" in retry.on or error.code in retry.on)
+            ):
+                self.recorder.note(error)
                 return False
             attempt.retry += 1
             await self.sleep_until(self.now + retry.wait_ns(attempt.retry))

@@ -10,7 +10,8 @@ from ftpstorm.engine.journal import Journal
 from ftpstorm.engine.reactor import Reactor
 from ftpstorm.engine.sockets import Source
 from ftpstorm.plan.plan import AnyLoad, Plan, PlannedStep, unroll
-from ftpstorm.scenario.schema import OnFailure, Retry, Timeouts
+from ftpstorm.scenario.client import Timeouts
+from ftpstorm.scenario.flow import OnFailure, Retry
 
 
 @dataclass(slots=True)

@@ -15,10 +15,10 @@ from typing import Any, Final
 from ftpstorm.records.schema import FORMAT_VERSION, HEADER_BYTES, MAGIC, TEXT_BYTES, TEXTS, Table
 
 FLUSH_EVERY_S: Final = 0.1
-"""How often a measuring process flushes its spools; with the write itself it bounds what a kill -9 can lose to < 1 s."""
+"""How often a measuring process flushes its spools; with the write itself it bounds what a kill -9 loses to < 1 s."""
 
 TEXTS_MAX: Final = 4096
-"""Distinct texts a writer keeps; a server that never repeats a reply must not fill memory or disk. Later ones get id 0."""
+"""Distinct texts a writer keeps; a server that never repeats a reply must not fill memory or disk. Later: id 0."""
 
 REPLY_TEXT: Final = 0
 SERIES_TEXT: Final = 1
@@ -56,7 +56,7 @@ class SpoolWriter:
         os.write(self._fd, encoded.ljust(HEADER_BYTES - 1) + b"\n")
 
     def append(self, *values: Any) -> None:
-        """Pack one record; its values stand in the order of the table's columns. Raises struct.error when one does not fit."""
+        """Pack one record, its values in the order of the table's columns. Raises struct.error if one does not fit."""
         if self._used == self._room:
             self.flush()
         self._pack(self._buffer, self._used, *values)
@@ -64,7 +64,7 @@ class SpoolWriter:
         self.count += 1
 
     def flush(self) -> None:
-        """Write what has gathered. Raises OSError (disk full) after which the spool holds whole records up to the fault."""
+        """Write what has gathered. After an OSError (disk full) the spool holds whole records up to the fault."""
         if self._used:
             view = memoryview(self._buffer)[: self._used]
             written = 0

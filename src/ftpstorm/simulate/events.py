@@ -1,0 +1,120 @@
+"""The discrete-event loop: a plan's sessions in the order of time, as record rows.
+
+Deterministic and pure: the same plan and service times give the same rows. Ties of time go by the order of creation.
+The model is of the whole plan, all shards and workers together, since they press on the same server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import heappop, heappush, heapreplace
+
+from ftpstorm.arrivals.schedules import Schedule, schedule_of
+from ftpstorm.plan.plan import Plan
+from ftpstorm.records.schema import OPERATIONS, SESSIONS, Table
+from ftpstorm.scenario.load import ConstantSessions, SharedIterations
+from ftpstorm.simulate.service import ServiceTimes
+from ftpstorm.simulate.session import Session, drop_row
+from ftpstorm.simulate.world import CAP_TEXT, POOL_TEXT, LoadModel, Row, World, load_models
+
+BUSY_SLOT_NS = 1_000
+"""A closed load's slot whose session failed at once begins the next one no sooner."""
+
+
+class Simulation:
+    """One run of the model. Iterate `rows` to its end, then read what was gathered."""
+
+    def __init__(self, plan: Plan, service: ServiceTimes | None = None, *, sessions_max: int | None = None) -> None:
+        """Prepare the model of `plan`; `sessions_max` ends it early once so many sessions have begun."""
+        self.plan = plan
+        self.service = service if service is not None else ServiceTimes()
+        self.world = World(plan, self.service)
+        self.loads = load_models(plan, self.service)
+        self.cut_at_ns: int | None = None
+        """Where `sessions_max` ended the simulation, in ns after start_at; None when it ran to its end."""
+        self.not_due = 0
+        """Arrivals that the plan's max_duration left out."""
+        self._sessions_max = sessions_max
+        self._begun = 0
+        self._sequence = 0
+        self._heap: list[tuple[int, int, Iterator[int]]] = []
+
+    @property
+    def texts(self) -> dict[int, str]:
+        """The reply texts behind the rows' text ids."""
+        emulator = self.plan.scenario.target.emulator
+        if emulator is None:
+            return {}
+        cap = emulator.max_connections
+        return {POOL_TEXT: emulator.reply} | ({} if cap is None else {CAP_TEXT: f"421 {cap.text}"})
+
+    def rows(self) -> Iterator[tuple[Table, Row]]:
+        """Yield (SESSIONS or OPERATIONS, row) as sessions proceed, each table roughly in the order of time."""
+        for load in self.loads:
+            self._begin_load(load)
+        heap = self._heap
+        sessions, operations = self.world.session_rows, self.world.operation_rows
+        while heap:
+            instant, sequence, process = heap[0]
+            if self._sessions_max is not None and self._begun >= self._sessions_max:
+                self.cut_at_ns = instant
+                return
+            following = next(process, None)
+            # What `process` itself put on the heap is never earlier than `instant`, so it still stands on top.
+            if following is None:
+                heappop(heap)
+            else:
+                heapreplace(heap, (following, sequence, process))
+            if operations:
+                for row in operations:
+                    yield OPERATIONS, row
+                operations.clear()
+            if sessions:
+                for row in sessions:
+                    yield SESSIONS, row
+                sessions.clear()
+
+    def _begin_load(self, load: LoadModel) -> None:
+        schedule = schedule_of(load.load)
+        if schedule is not None:
+            self._push(load.load.start_time, self._arrivals(load, schedule))
+            return
+        assert isinstance(load.load, ConstantSessions | SharedIterations)
+        numbers = iter(range(load.load.iterations) if isinstance(load.load, SharedIterations) else range(1 << 32))
+        for _ in range(load.load.sessions):
+            self._push(load.load.start_time, self._slot(load, numbers))
+
+    def _arrivals(self, load: LoadModel, schedule: Schedule) -> Iterator[int]:
+        """Begin the sessions of an open load when they are due."""
+        start = load.load.start_time
+        bound = self.plan.scenario.stop.max_duration
+        for number in range(schedule.count):
+            instant = start + schedule.instant_ns(number)
+            if instant >= bound:
+                self.not_due += schedule.count - number
+                return
+            yield instant
+            if load.slots is not None and not load.slots.take(instant):
+                self.world.session_rows.append(drop_row(load, number, instant))
+                continue
+            self._begun += 1
+            script = Session(self.world, load, number, instant).script()
+            following = next(script, None)
+            if following is not None:
+                self._push(following, script)
+
+    def _slot(self, load: LoadModel, numbers: Iterator[int]) -> Iterator[int]:
+        """One session after another, until the load's end or, for shared iterations, until none is left."""
+        instant = load.load.start_time
+        while instant < load.end_ns:
+            yield instant
+            number = next(numbers, None)
+            if number is None:
+                return
+            self._begun += 1
+            end = yield from Session(self.world, load, number, instant).script()
+            instant = max(end, instant + BUSY_SLOT_NS)
+
+    def _push(self, instant: int, process: Iterator[int]) -> None:
+        self._sequence += 1
+        heappush(self._heap, (instant, self._sequence, process))

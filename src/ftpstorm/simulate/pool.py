@@ -1,0 +1,141 @@
+"""The resources of the model: counted places, numbered passive ports, an accept queue; and occupancy over time.
+
+A release is known when its place is taken or soon after, so it needs no event of its own: each resource keeps its
+coming releases in a heap and lets those pass that are due when it is next asked. A place is free from the instant of
+its release on. Nobody may ask with an instant earlier than before: the loop of `ftpstorm.simulate.events` sees to that.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable
+from heapq import heappop, heappush
+
+PORT_BITS = 16
+"""A heap of plain integers beats one of tuples: a release is its instant shifted left, the port in the low bits."""
+PORT_MASK = (1 << PORT_BITS) - 1
+
+
+class Places:
+    """So many equal places: session slots, a connection cap, the ports that a budget counts."""
+
+    __slots__ = ("_open", "_releases", "capacity")
+
+    def __init__(self, capacity: int) -> None:
+        """Make `capacity` >= 0 places, all free."""
+        self.capacity = capacity
+        self._open = 0  # taken, end not yet known
+        self._releases: list[int] = []
+
+    def take(self, now_ns: int) -> bool:
+        """Take a place; tell whether there was one."""
+        releases = self._releases
+        while releases and releases[0] <= now_ns:
+            heappop(releases)
+        if self._open + len(releases) >= self.capacity:
+            return False
+        self._open += 1
+        return True
+
+    def release_at(self, instant_ns: int) -> None:
+        """Say when a place that was taken is free again."""
+        self._open -= 1
+        heappush(self._releases, instant_ns)
+
+    def taken(self, now_ns: int) -> int:
+        """Return the places taken at `now_ns`."""
+        releases = self._releases
+        while releases and releases[0] <= now_ns:
+            heappop(releases)
+        return self._open + len(releases)
+
+
+class PassivePool:
+    """The server's passive ports, given out in the order in which they became free."""
+
+    __slots__ = ("_free", "_releases", "size")
+
+    def __init__(self, ports: Iterable[int]) -> None:
+        """Make a pool of distinct `ports` (1 to 65535), all free."""
+        self._free = deque(ports)
+        self._releases: list[int] = []
+        self.size = len(self._free)
+
+    def take(self, now_ns: int) -> int:
+        """Take the port that has been free longest; 0 when none is free."""
+        releases = self._releases
+        limit = (now_ns + 1) << PORT_BITS
+        while releases and releases[0] < limit:
+            self._free.append(heappop(releases) & PORT_MASK)
+        return self._free.popleft() if self._free else 0
+
+    def release_at(self, port: int, instant_ns: int) -> None:
+        """Say when a taken port is free again: the end of its data connection and of its hold-down."""
+        heappush(self._releases, (instant_ns << PORT_BITS) | port)
+
+
+class AcceptQueue:
+    """A listener that accepts evenly spaced connections; the kernel holds `backlog` + 1 while they wait."""
+
+    __slots__ = ("_backlog", "_interval_ns", "_next_ns", "_waiting")
+
+    def __init__(self, interval_ns: int, backlog: int) -> None:
+        self._interval_ns = interval_ns
+        self._backlog = backlog
+        self._next_ns = 0
+        self._waiting: deque[int] = deque()
+
+    def join(self, now_ns: int) -> int | None:
+        """Return when a connection that arrives now is accepted; None when the queue is full."""
+        waiting = self._waiting
+        while waiting and waiting[0] <= now_ns:
+            waiting.popleft()
+        if len(waiting) > self._backlog:
+            return None
+        accepted_ns = max(now_ns, self._next_ns)
+        self._next_ns = accepted_ns + self._interval_ns
+        waiting.append(accepted_ns)
+        return accepted_ns
+
+
+class Occupancy:
+    """When places were taken and freed; what a sampler would have seen at any instant."""
+
+    __slots__ = ("ends", "starts")
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+
+    def add(self, start_ns: int, end_ns: int) -> None:
+        """Note one place taken in [start, end); an empty interval counts nothing."""
+        if end_ns > start_ns:
+            self.starts.append(start_ns)
+            self.ends.append(end_ns)
+
+    def level(self, instant_ns: int) -> int:
+        """Return the places taken at an instant."""
+        self._sort()
+        return bisect_right(self.starts, instant_ns) - bisect_right(self.ends, instant_ns)
+
+    def peak(self) -> int:
+        """Return the most places taken at one instant; 0 where nothing ever was."""
+        self._sort()
+        ends = self.ends
+        freed = highest = 0
+        for taken, start in enumerate(self.starts, 1):
+            while ends[freed] <= start:
+                freed += 1
+            highest = max(highest, taken - freed)
+        return highest
+
+    def last_end_ns(self) -> int | None:
+        """Return when the last place was freed; None where nothing ever was taken."""
+        self._sort()
+        return self.ends[-1] if self.ends else None
+
+    def _sort(self) -> None:
+        """Put both lists in order: cheap where they nearly are, which they are by the way in which they grow."""
+        self.starts.sort()
+        self.ends.sort()

@@ -1,0 +1,128 @@
+"""The plan in the few numbers that equations take: transfers a session, mean lives, who closes first, offered rate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ftpstorm.arrivals.schedules import schedule_of
+from ftpstorm.limits.timewait import Hold
+from ftpstorm.plan.plan import Plan
+from ftpstorm.scenario.load import ConstantSessions, SharedIterations
+from ftpstorm.simulate.service import ServiceTimes
+from ftpstorm.simulate.stages import Stage
+from ftpstorm.simulate.world import LoadModel
+from ftpstorm.units import NS_PER_S
+from ftpstorm.vocabulary import Side
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Means over the plan's sessions. Times in s; what nothing can be said of (no transfer) is 0."""
+
+    counts_transfers: bool
+    """Whether rates are of transfers; else no flow has one, and they are of sessions."""
+    transfers_per_session: float
+    session_s: float
+    """L: how long a session is open when nothing fails."""
+    passive_s: float
+    """C: how long a transfer uses a passive port."""
+    held_part: float
+    """Part of the transfers whose passive port the emulator holds afterwards."""
+    client_first_part: float
+    """Part of the transfers whose TIME_WAIT the client keeps."""
+    control_client_first_part: float
+    """Part of the sessions that end without QUIT, so that the client closes first."""
+    data_s: float
+    """How long a data connection is open."""
+    offered_per_s: float | None
+    """Offered a second while loads run; None where a load is closed or starts all at one instant."""
+    load_start_ns: int
+    load_end_ns: int
+
+    @property
+    def sessions_per_unit(self) -> float:
+        """Sessions for one transfer; 1 where sessions are counted."""
+        return 1 / self.transfers_per_session if self.counts_transfers else 1.0
+
+
+def shape_of(plan: Plan, loads: Sequence[LoadModel], service: ServiceTimes) -> Shape:
+    """Return the plan's shape. Loads weigh by their sessions; of closed ones by what they would do unhindered."""
+    weights = [_weight(load, service) for load in loads]
+    total = sum(weights)
+
+    def mean(value: Callable[[LoadModel], float]) -> float:
+        return sum(weight * value(load) for weight, load in zip(weights, loads, strict=True)) / total
+
+    per_session = mean(lambda load: len(_transfers(load.stages)))
+    weighted = [
+        (weight, stage) for weight, load in zip(weights, loads, strict=True) for stage in _transfers(load.stages)
+    ]
+    return Shape(
+        counts_transfers=per_session > 0,
+        transfers_per_session=per_session,
+        session_s=mean(lambda load: session_ns(load.stages, service)) / NS_PER_S,
+        passive_s=_mean((w, service.passive_life_ns(s.size_bytes)) for w, s in weighted) / NS_PER_S,
+        held_part=_mean((w, float(s.hold_ns > 0)) for w, s in weighted),
+        client_first_part=_mean((w, float(s.keeper is Side.CLIENT)) for w, s in weighted),
+        control_client_first_part=mean(lambda load: float(not any(stage.quits for stage in load.stages))),
+        data_s=_mean((w, service.passive_life_ns(s.size_bytes) - service.reply_ns / 2) for w, s in weighted) / NS_PER_S,
+        offered_per_s=_offered_per_s(loads, counts_transfers=per_session > 0),
+        load_start_ns=min(load.load.start_time for load in loads),
+        load_end_ns=max(load.end_ns for load in loads),
+    )
+
+
+def session_ns(stages: Iterable[Stage], service: ServiceTimes) -> int:
+    """Return how long a session of these stages is open when nothing fails and nobody else wants the server.
+
+    Worked number: login, one RETR of 1 KiB, quit, with the defaults: 100 us (connect) + 350 (greeting) + 600 (login)
+    + 852.048 (transfer) + 200 (quit) = 2102.048 us.
+    """
+    total = service.connect_ns + service.session_work_ns + service.reply_ns
+    for stage in stages:
+        if stage.transfer:
+            total += service.reply_ns // 2 + service.passive_life_ns(stage.size_bytes) + service.final_reply_ns
+        elif stage.passive:
+            total += service.reply_ns
+        else:
+            total += stage.duration_ns
+    return total
+
+
+def mean_hold(shape: Shape, hold_s: float, why: str) -> Hold:
+    """Return the mean hold-down of a passive port after a transfer."""
+    held = hold_s * shape.held_part
+    return Hold(held, held, held, why)
+
+
+def _transfers(stages: Iterable[Stage]) -> list[Stage]:
+    return [stage for stage in stages if stage.transfer]
+
+
+def _weight(load: LoadModel, service: ServiceTimes) -> float:
+    schedule = schedule_of(load.load)
+    if schedule is not None:
+        return schedule.count
+    if isinstance(load.load, SharedIterations):
+        return load.load.iterations
+    assert isinstance(load.load, ConstantSessions)
+    lasting = max(1, load.end_ns - load.load.start_time)
+    return max(1.0, load.load.sessions * lasting / max(1, session_ns(load.stages, service)))
+
+
+def _mean(weighted: Iterable[tuple[float, float]]) -> float:
+    pairs = list(weighted)
+    total = sum(weight for weight, _ in pairs)
+    return sum(weight * value for weight, value in pairs) / total if total else 0.0
+
+
+def _offered_per_s(loads: Sequence[LoadModel], *, counts_transfers: bool) -> float | None:
+    offered = 0.0
+    for load in loads:
+        schedule = schedule_of(load.load)
+        if schedule is None:
+            return None
+        offered += schedule.count * (len(_transfers(load.stages)) if counts_transfers else 1)
+    lasting_ns = max(load.end_ns for load in loads) - min(load.load.start_time for load in loads)
+    return offered * NS_PER_S / lasting_ns if lasting_ns > 0 else None

@@ -1,0 +1,85 @@
+"""The model's resources: nothing is given twice, and a place is free from the instant of its release on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftpstorm.simulate.pool import AcceptQueue, Occupancy, PassivePool, Places
+
+
+def test_a_place_is_free_exactly_from_its_release_on() -> None:
+    places = Places(1)
+    assert places.take(0)
+    places.release_at(100)
+    assert not places.take(99)
+    assert places.take(100)
+
+
+def test_a_place_without_a_known_end_stays_taken() -> None:
+    places = Places(1)
+    assert places.take(0)
+    assert not places.take(10**18)
+    assert places.taken(10**18) == 1
+
+
+def test_ports_come_back_in_the_order_of_their_release() -> None:
+    pool = PassivePool([5001, 5002, 5003])
+    assert [pool.take(0) for _ in range(4)] == [5001, 5002, 5003, 0]
+    pool.release_at(5003, 10)
+    pool.release_at(5001, 20)
+    pool.release_at(5002, 15)
+    assert pool.take(9) == 0
+    assert [pool.take(20) for _ in range(3)] == [5003, 5002, 5001]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 200)), max_size=200), st.integers(1, 8))
+def test_no_port_is_ever_given_while_it_is_taken(uses: list[tuple[int, int]], size: int) -> None:
+    pool = PassivePool(range(9001, 9001 + size))
+    taken_until: dict[int, int] = {}
+    now = 0
+    for gap, life in uses:
+        now += gap
+        port = pool.take(now)
+        if port:
+            assert taken_until.get(port, 0) <= now
+            taken_until[port] = now + life
+            pool.release_at(port, now + life)
+        else:
+            assert len([end for end in taken_until.values() if end > now]) == size
+
+
+def test_accepts_are_spaced_and_one_more_than_the_backlog_waits() -> None:
+    queue = AcceptQueue(interval_ns=10, backlog=2)
+    assert [queue.join(0) for _ in range(5)] == [0, 10, 20, 30, None]
+    assert queue.join(100) == 100
+
+
+def test_occupancy_counts_intervals_half_open() -> None:
+    seen = Occupancy()
+    seen.add(0, 10)
+    seen.add(10, 20)
+    seen.add(5, 15)
+    seen.add(30, 30)
+    assert [seen.level(t) for t in (-1, 0, 5, 10, 15, 20, 30)] == [0, 1, 2, 2, 1, 0, 0]
+    assert seen.peak() == 2
+    assert seen.last_end_ns() == 20
+
+
+def test_what_was_never_taken_has_no_end() -> None:
+    assert (Occupancy().peak(), Occupancy().last_end_ns()) == (0, None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 50)), min_size=1, max_size=100))
+def test_the_peak_is_the_highest_level_at_any_start(intervals: list[tuple[int, int]]) -> None:
+    seen = Occupancy()
+    for start, length in intervals:
+        seen.add(start, start + length)
+    assert seen.peak() == max(seen.level(start) for start, _ in intervals)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_pool_gives_as_many_ports_as_it_has(size: int) -> None:
+    pool = PassivePool(range(100, 100 + size))
+    assert sum(pool.take(0) > 0 for _ in range(10)) == size
