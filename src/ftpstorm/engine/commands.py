@@ -1,0 +1,39 @@
+"""Commands that need no data connection, and what a refusal means."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from ftpstorm.engine.failure import StepFailedError, failed_by_reply
+from ftpstorm.ftp.commands import encode_command
+from ftpstorm.ftp.replies import Reply
+from ftpstorm.vocabulary import Phase
+
+if TYPE_CHECKING:
+    from ftpstorm.engine.session import Session
+
+encode = lru_cache(maxsize=4096)(encode_command)
+"""`encode_command`, remembering the few commands that a scenario repeats for ever."""
+
+EPSV: Final = encode_command("EPSV")
+PASV: Final = encode_command("PASV")
+QUIT: Final = encode_command("QUIT")
+NOOP: Final = encode_command("NOOP")
+TYPE_I: Final = encode_command("TYPE", "I")
+
+
+async def execute(session: Session, command: bytes, phase: Phase) -> Reply:
+    """Send a command that takes no data connection; return its 2xx reply."""
+    session.send(command, phase)
+    reply = await session.reply(phase, session.work.timeouts.reply)
+    if not 200 <= reply.code < 300:
+        raise refused(session, phase, reply)
+    return reply
+
+
+def refused(session: Session, phase: Phase, reply: Reply) -> StepFailedError:
+    """Name a refusal; 421 announces that the server closes control (RFC 959), except where it means a full pool."""
+    if reply.code == 421 and phase is not Phase.PASSIVE and session.control is not None:
+        session.control.close()
+    return failed_by_reply(phase, reply)

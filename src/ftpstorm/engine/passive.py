@@ -1,0 +1,60 @@
+"""Ask the server for a passive port: EPSV, PASV, or EPSV with fallback, under the scenario's policy for addresses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ftpstorm.engine.commands import EPSV, PASV, refused
+from ftpstorm.engine.failure import failed_by_reply
+from ftpstorm.ftp.endpoints import EndpointError, parse_epsv, parse_pasv
+from ftpstorm.ftp.replies import Reply
+from ftpstorm.vocabulary import DataMode, FailureClass, Phase
+
+if TYPE_CHECKING:
+    from ftpstorm.engine.session import Session
+
+EPSV_REFUSED: Final = frozenset({500, 501, 502, 504, 522})
+"""Replies to EPSV after which `auto` falls back to PASV, for this session and the ones after it."""
+
+
+async def ask_passive(session: Session, wanted: str | None) -> tuple[str, int]:
+    """Ask for a passive port; return where to connect."""
+    work = session.work
+    attempt = session.attempt
+    mode = wanted or work.mode
+    if mode == "epsv" or (mode == "auto" and not work.prefer_pasv):
+        attempt.mode = DataMode.EPSV
+        session.send(EPSV, Phase.PASSIVE)
+        reply = await session.reply(Phase.PASSIVE, work.timeouts.reply)
+        if reply.code == 229:
+            return _endpoint(session, reply)
+        if mode != "auto" or reply.code not in EPSV_REFUSED or b"OOPS" in reply.raw:
+            raise refused(session, Phase.PASSIVE, reply)
+        work.prefer_pasv = True
+    attempt.mode = DataMode.PASV
+    session.send(PASV, Phase.PASSIVE)
+    reply = await session.reply(Phase.PASSIVE, work.timeouts.reply)
+    if reply.code != 227:
+        raise refused(session, Phase.PASSIVE, reply)
+    return _endpoint(session, reply)
+
+
+def _endpoint(session: Session, reply: Reply) -> tuple[str, int]:
+    """Return where a 227 or 229 says to connect, under the scenario's policy for foreign addresses."""
+    work = session.work
+    attempt = session.attempt
+    peer = work.targets[session.target][0]
+    try:
+        if reply.code == 229:
+            host, port = peer, parse_epsv(reply.raw)
+        else:
+            host, port = parse_pasv(reply.raw)
+    except EndpointError:
+        raise failed_by_reply(Phase.PASSIVE, reply, FailureClass.PROTOCOL_ERROR) from None
+    attempt.passive_ns = session.now
+    attempt.passive_port = port
+    if host != peer and work.pasv_address != "reply":
+        if work.pasv_address == "refuse":
+            raise failed_by_reply(Phase.PASSIVE, reply, FailureClass.PROTOCOL_ERROR)
+        host = peer
+    return host, port
