@@ -1,0 +1,94 @@
+"""The entry point: commands assembled, and every exception turned into a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from ftpstorm import __version__
+from ftpstorm.cli.commands import compare, init, report, run, sample, scenarios, schema, serve, validate
+from ftpstorm.errors import ExitCode, FtpstormError
+
+SIGPIPE_EXIT = 141
+"""What a shell reports for a command that SIGPIPE ended: the reader of our output is gone."""
+
+# The base of typer's usage errors; typer carries it along itself or takes it from click, by version.
+_ClickException: Any = typer.BadParameter.__mro__[2]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ftpstorm {__version__}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Make FTP load, watch the kernel meanwhile, and say what ran out."""
+
+
+def new_app() -> typer.Typer:
+    """Return the application with all its commands."""
+    app = typer.Typer(
+        name="ftpstorm",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    app.callback()(_root)
+    for name, command in (
+        ("run", run.run),
+        ("report", report.report),
+        ("compare", compare.compare),
+        ("serve", serve.serve),
+        ("sample", sample.sample),
+        ("scenarios", scenarios.scenarios),
+        ("validate", validate.validate),
+        ("schema", schema.schema),
+        ("init", init.init),
+    ):
+        app.command(name)(command)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, by default the process's own; return the exit code."""
+    try:
+        code = _invoke(list(arguments) if arguments is not None else None)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the interpreter flushes stdout once more at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return SIGPIPE_EXIT
+    return code
+
+
+def _invoke(arguments: list[str] | None) -> int:
+    try:
+        result = new_app()(args=arguments, standalone_mode=False)
+        return int(result) if isinstance(result, int) else ExitCode.PASS
+    except FtpstormError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except _ClickException as error:
+        print(f"error: {error.format_message()}", file=sys.stderr)
+        return ExitCode.USAGE
+    except typer.Exit as ending:
+        return ending.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        from ftpstorm.conduct.mishap import report_internal_error
+
+        return report_internal_error(error)

@@ -1,0 +1,163 @@
+"""The command line as its user meets it: in a process of its own where imports, pipes or signals matter."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ftpstorm.cli import main
+from ftpstorm.errors import ExitCode
+from support.short_run import write_scenario
+
+COMMANDS = ("run", "report", "compare", "serve", "sample", "validate", "schema", "init", "scenarios")
+# pydantic is not among them: typer itself imports it for a command's options
+HEAVY = (
+    "matplotlib",
+    "pyarrow",
+    "numpy",
+    "aioftp",
+    "uvloop",
+    "psutil",
+    "asyncio",
+    "ruamel",
+    "jinja2",
+    "rich.live",
+    "rich.console",
+)
+
+
+def ftpstorm(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ftpstorm", *arguments], capture_output=True, text=True, timeout=60, cwd=cwd
+    )
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_imports_nothing_heavy(command: str) -> None:
+    arguments = [command, "--help"] if command else ["--help"]
+    script = (
+        "import json, sys\n"
+        "from ftpstorm.cli import main\n"
+        f"code = main({arguments!r})\n"
+        "print(json.dumps([code, sorted(sys.modules)]), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    code, modules = json.loads(done.stderr)
+    assert code == 0
+    assert "Usage: " in done.stdout
+    assert [name for name in modules if any(name == heavy or name.startswith(heavy + ".") for heavy in HEAVY)] == []
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {command} " in text for command in COMMANDS)
+    assert "..." not in text.partition("Commands:")[2], "a command's help is cut off"
+
+
+def test_no_command_shows_the_help_and_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == ExitCode.USAGE
+    captured = capsys.readouterr()
+    assert "Usage: " in captured.out + captured.err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("ftpstorm ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["bogus"], "bogus"),
+        (["run"], "SCENARIO"),
+        (["run", "x", "--workers", "many"], "--workers"),
+        (["run", "no-such-scenario"], "no-such-scenario"),
+        (["run", "try-later-425", "--variant", "nope"], "nope"),
+        (["run", "try-later-425", "--target", "http://x/"], "http://x/"),
+        (["run", "try-later-425", "--shard", "3/2"], "--shard"),
+        (["sample", "--every", "5"], "--every 5"),
+        (["sample", "--passive-ports", "9"], "--passive-ports 9"),
+        (["serve", "--set", "a=b"], "--set"),
+    ],
+)
+def test_a_wrong_command_line_is_a_line_on_stderr_and_2(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == ExitCode.USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert told in captured.err
+
+
+def test_a_bad_scenario_is_104_with_every_problem_and_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text("version: 1\nname: Bad Name\ntarget: {emulater: {}}\nflows: {}\nload: {}\n")
+    assert main(["run", str(file)]) == ExitCode.BAD_SCENARIO
+    err = capsys.readouterr().err
+    assert f"{file}:2:" in err
+    assert f"{file}:3:" in err
+    assert "did you mean" in err
+
+
+def test_an_error_that_nobody_foresaw_is_1_with_a_hint(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("by design")
+
+    monkeypatch.delenv("FTPSTORM_DEBUG", raising=False)
+    monkeypatch.setattr("ftpstorm.conduct.authoring.print_schema", broken)
+    assert main(["schema"]) == ExitCode.INTERNAL_ERROR
+    err = capsys.readouterr().err
+    assert "error: internal error: ZeroDivisionError: by design" in err
+    assert "FTPSTORM_DEBUG" in err
+    assert "Traceback" not in err
+
+
+def test_a_reader_that_stops_reading_is_no_error() -> None:
+    command = f"{sys.executable} -m ftpstorm schema | head -c 1"
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "{"
+    assert done.stderr == ""
+
+
+def test_schema_is_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["type"] == "object"
+
+
+def test_the_gallery_is_listed_for_people_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["scenarios"]) == 0
+    assert "try-later-425" in capsys.readouterr().out
+    assert main(["scenarios", "--json"]) == 0
+    [entry] = [entry for entry in json.loads(capsys.readouterr().out) if entry["name"] == "try-later-425"]
+    assert Path(entry["file"]).is_file()
+
+
+def test_a_starter_file_validates_and_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "mine", "--in", str(tmp_path)]) == 0
+    file = tmp_path / "mine.yaml"
+    assert main(["validate", str(file)]) == 0
+    assert f"{file}: valid" in capsys.readouterr().out
+    text = file.read_text()
+    assert main(["init", "mine", "--in", str(tmp_path)]) == ExitCode.USAGE
+    assert file.read_text() == text
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_validate_goes_on_after_a_bad_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = write_scenario(tmp_path)
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("version: 2\n")
+    assert main(["validate", str(bad), str(good)]) == ExitCode.BAD_SCENARIO
+    captured = capsys.readouterr()
+    assert f"{good}: valid" in captured.out
+    assert str(bad) in captured.err
