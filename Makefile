@@ -67,3 +67,15 @@ $(RUNTIME): $(BIN)/python $(INPUTS)
 $(DEV): $(BIN)/python $(INPUTS)
 	$(PIP) -e '.[dev]'
 	@touch $(RUNTIME) $@
+
+# The peers that `bench` compares with live in an environment of their own: nothing of theirs reaches the project's.
+PEERS := .cache/bench/venv
+
+.PHONY: bench
+bench: $(DEV) $(PEERS)/.installed  ## measure the engine against C and other clients; ARGS="--quick" for a smoke run
+	$(BIN)/python -m bench.run --peers $(ARGS)
+
+$(PEERS)/.installed: bench/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 $(PEERS)/bin/python -m pip install --quiet -r bench/requirements.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""Benchmarks of the engine against C yardsticks and other FTP clients: `python -m bench.run`, or `make bench`."""
