@@ -99,14 +99,15 @@ def rates_text(picture: Picture) -> str:
 
 
 def time_text(picture: Picture) -> str:
-    """Return elapsed and left, such as ``12.3 s of 20 s, 7.7 s left``; before the start, how long until it."""
+    """Return elapsed and left, such as ``12.3 s of 20 s, 7.7 s left``; after the load's end what has elapsed."""
     if picture.elapsed_ns is None:
-        return f"{picture.total_ns / 1e9:g} s planned"
+        return f"{picture.total_ns / 1e9:g} s planned" if picture.total_ns else "all at once"
     if picture.elapsed_ns < 0:
         return f"starts in {format_seconds(-picture.elapsed_ns)}"
     elapsed, total = picture.elapsed_ns / 1e9, picture.total_ns / 1e9
-    left = f", {total - elapsed:.1f} s left" if elapsed < total else ""
-    return f"{elapsed:.1f} s of {total:g} s{left}"
+    if elapsed < total:
+        return f"{elapsed:.1f} s of {total:g} s, {total - elapsed:.1f} s left"
+    return f"{elapsed:.1f} s, load over"
 
 
 def failures_text(picture: Picture) -> str:

@@ -42,6 +42,8 @@ class Reply(NamedTuple):
 
 def _strip_telnet(line: bytes) -> bytes:
     """Remove telnet commands: IAC IAC is a literal 255, IAC WILL/WONT/DO/DONT takes an option, others stand alone."""
+    if _IAC not in line:
+        return line
     kept = bytearray()
     at = 0
     while at < len(line):

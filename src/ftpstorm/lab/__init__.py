@@ -1,1 +1,1 @@
-"""."""
+"""Disposable networks on this machine: namespaces that are gone with their last process."""

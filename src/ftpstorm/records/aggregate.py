@@ -1,0 +1,260 @@
+"""Aggregates of records: counts, percentiles, rates over time, failures by class. Pure numpy, no opinion.
+
+Arrays that come in are columns or rows of `records.reader`; all instants are int64 ns after start_at. Percentiles are
+nearest-rank: the p-th is the smallest value that at least p per cent of the values do not exceed, so each is a value
+that was really measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ftpstorm.records.reader import Array, Readings, Rows
+from ftpstorm.records.schema import ABSENT
+from ftpstorm.units import NS_PER_S
+from ftpstorm.vocabulary import TRANSFERS, FailureClass, Outcome, Phase
+
+Instants = npt.NDArray[np.int64]
+
+_TRANSFERS: Final = np.array(sorted(TRANSFERS), np.uint8)
+_FAILURE_DTYPE: Final = np.dtype(
+    [
+        ("load", "u1"),
+        ("worker", "u1"),
+        ("session", "<u4"),
+        ("class", "u1"),
+        ("phase", "u1"),
+        ("control_survived", "i1"),
+        ("code", "<u2"),
+        ("errno", "<u2"),
+        ("text", "<u4"),
+        ("local_port", "<u2"),
+        ("remote_port", "<u2"),
+        ("target", "<u2"),
+        ("source", "<u2"),
+        ("start_ns", "<i8"),
+        ("t_ns", "<i8"),
+    ]
+)
+
+
+def percentile(values: npt.NDArray[Any], percent: float) -> float | None:
+    """Return the nearest-rank percentile (0 to 100) of `values`; None when there are none."""
+    return float(np.percentile(values, percent, method="inverted_cdf")) if len(values) else None
+
+
+def percentiles(values: npt.NDArray[Any], percents: Sequence[float]) -> list[float] | None:
+    """Return several nearest-rank percentiles in one pass; None when there are no values."""
+    if not len(values):
+        return None
+    return [float(value) for value in np.percentile(values, list(percents), method="inverted_cdf")]
+
+
+def transfers(operations: Array) -> Array:
+    """Return the rows of `operations` that move bytes over a data connection: what all transfer figures count."""
+    return operations[np.isin(operations["operation"], _TRANSFERS)]
+
+
+def success_instants(moved: Array) -> Instants:
+    """Return when the transfers in `moved` succeeded, sorted."""
+    return np.sort(moved["end_ns"][moved["outcome"] == Outcome.SUCCEEDED])
+
+
+def rate_bins(instants: Instants, from_ns: int, to_ns: int, width_ns: int) -> tuple[Instants, npt.NDArray[np.float64]]:
+    """Return the left edges of bins of `width_ns` over [from, to) and the events a second in each.
+
+    The last bin is as wide as the others even where it reaches beyond `to_ns`; then it is left out, unless it is the
+    only one: a rate over half a bin would show a fall that is none.
+    """
+    count = max((to_ns - from_ns) // width_ns, 1)
+    edges = from_ns + width_ns * np.arange(count + 1, dtype=np.int64)
+    counted, _ = np.histogram(instants[instants < edges[-1]], edges)  # numpy would count the last edge too
+    return edges[:-1], counted * (NS_PER_S / width_ns)
+
+
+def in_flight(start_ns: Instants, end_ns: Instants) -> Readings:
+    """Return how many of the intervals [start, end) are open after each start or end, in time order."""
+    t_ns = np.concatenate((start_ns, end_ns))
+    step = np.concatenate((np.ones(len(start_ns)), -np.ones(len(end_ns))))
+    order = np.lexsort((step, t_ns))
+    return Readings(t_ns[order], np.cumsum(step[order]))
+
+
+def at(readings: Readings, t_ns: Instants) -> npt.NDArray[np.float64]:
+    """Return the value that a series had at each instant: the last reading not later; 0 before the first."""
+    if not len(readings):
+        return np.zeros(len(t_ns))
+    index = np.searchsorted(readings.t_ns, t_ns, side="right") - 1
+    return np.where(index >= 0, readings.value[np.maximum(index, 0)], 0.0)
+
+
+def increase(readings: Readings) -> float | None:
+    """Return how far a counter rose between its first and its last reading; None with fewer than two."""
+    return float(readings.value[-1] - readings.value[0]) if len(readings) >= 2 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """Every failure once: failed operations (each attempt) and sessions that failed outside any operation.
+
+    `data["text"]` is an index into `texts`; `t_ns` is when it failed; `local_port` and `remote_port` are those of the
+    connection it concerns, 0 where unknown (a control connection's remote port is that of the target).
+    """
+
+    data: Array
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def of(self, *classes: FailureClass) -> Array:
+        """Return the rows of these classes."""
+        return self.data[np.isin(self.data["class"], np.array(classes, np.uint8))]
+
+
+def failures(sessions: Rows, operations: Rows) -> Failures:
+    """Gather the failures of a run, sorted by time."""
+    failed = operations.data[operations.data["class"] != FailureClass.NONE]
+    outside = sessions.data[(sessions.data["class"] != FailureClass.NONE) & (sessions.data["operations_failed"] == 0)]
+    data = np.zeros(len(failed) + len(outside), _FAILURE_DTYPE)
+    of_operations, of_sessions = data[: len(failed)], data[len(failed) :]
+    for name in ("load", "worker", "session", "class", "phase", "control_survived", "code", "errno", "text"):
+        of_operations[name] = failed[name]
+        of_sessions[name] = outside[name]
+    of_operations["start_ns"], of_operations["t_ns"] = failed["start_ns"], failed["end_ns"]
+    of_sessions["start_ns"], of_sessions["t_ns"] = outside["start_ns"], outside["end_ns"]
+    texts = ("", *sorted({*sessions.texts, *operations.texts} - {""}))
+    number_of = {text: number for number, text in enumerate(texts)}
+    for part, rows in ((of_operations, operations), (of_sessions, sessions)):
+        part["text"] = np.array([number_of[text] for text in rows.texts], np.uint32)[part["text"]]
+    _add_addresses(of_operations, failed, sessions.data)
+    for name in ("local_port", "target", "source"):
+        of_sessions[name] = outside[name]
+    return Failures(data[np.argsort(data["t_ns"], kind="stable")], texts)
+
+
+def _add_addresses(part: Array, failed: Array, sessions: Array) -> None:
+    """Fill in which connection a failed operation concerns: the data connection where it got that far, else control."""
+    part["local_port"], part["remote_port"] = failed["data_port"], failed["passive_port"]
+    if not len(part) or not len(sessions):
+        return
+    keys = sessions["load"].astype(np.uint64) << np.uint64(32) | sessions["session"]
+    order = np.argsort(keys)
+    wanted = failed["load"].astype(np.uint64) << np.uint64(32) | failed["session"]
+    found = order[np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)]
+    known = keys[found] == wanted
+    for name in ("target", "source"):
+        part[name] = np.where(known, sessions[name][found], 0)
+    control = np.isin(part["phase"], np.array([Phase.PASSIVE, Phase.LOGIN, Phase.COMMAND], np.uint8)) | (
+        failed["data_port"] == 0
+    )
+    part["local_port"] = np.where(control & known, sessions["local_port"][found], part["local_port"])
+    part["remote_port"] = np.where(control, 0, part["remote_port"])
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failures alike in class, phase, code and errno. `survived` and `unknown` count what became of control."""
+
+    failure: FailureClass
+    phase: Phase
+    code: int
+    errno: int
+    count: int
+    survived: int
+    unknown: int
+    first: int
+    """Index of the first of them in `Failures.data`."""
+
+
+def failure_groups(found: Failures) -> list[FailureGroup]:
+    """Group failures by class, phase, code and errno, the largest group first."""
+    data = found.data
+    if not len(data):
+        return []
+    names = ("class", "phase", "code", "errno")
+    key = np.zeros(len(data), np.uint64)
+    for name, bits in zip(names, (8, 8, 16, 16), strict=True):
+        key = key << np.uint64(bits) | data[name].astype(np.uint64)
+    _, first, inverse, count = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
+    survived = np.bincount(inverse, weights=data["control_survived"] == 1, minlength=len(first))
+    unknown = np.bincount(inverse, weights=data["control_survived"] == -1, minlength=len(first))
+    groups = [
+        FailureGroup(
+            FailureClass(int(row["class"])),
+            Phase(int(row["phase"])),
+            int(row["code"]),
+            int(row["errno"]),
+            int(count[i]),
+            int(survived[i]),
+            int(unknown[i]),
+            int(first[i]),
+        )
+        for i, row in enumerate(data[first])
+    ]
+    return sorted(groups, key=lambda group: (-group.count, group.failure, group.code, group.errno))
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """Durations of one phase. `ns` holds those that completed it, shape (n,); `start_ns` when each of them began it."""
+
+    ns: Instants
+    start_ns: Instants
+    excluded: int
+    """How many entered the phase and did not complete it."""
+
+
+def _durations(rows: Array, from_ns: Instants, to_ns: Instants, phase: Phase) -> Durations:
+    entered = from_ns != ABSENT
+    completed = entered & (to_ns != ABSENT) & (rows["phase"] != phase)
+    spans = np.maximum(to_ns[completed] - from_ns[completed], 0)
+    excluded = int(np.count_nonzero(entered & (rows["phase"] == phase) & (rows["class"] != FailureClass.NONE)))
+    return Durations(spans, from_ns[completed], excluded)
+
+
+def phase_durations(sessions: Array, operations: Array) -> dict[str, Durations]:
+    """Return the durations of each latency phase (`vocabulary.LATENCY_PHASES`) and `session_actual`.
+
+    Each phase counts from the end of the one before; `session` from the intended start to the end, `session_actual`
+    from the actual start. A phase excludes what failed in it: a refusal that comes fast would flatter the latency.
+    """
+    moved = transfers(operations)
+    began = sessions[sessions["start_ns"] != ABSENT]
+    start, connected, tls, greeting, login = (
+        began[name] for name in ("start_ns", "connected_ns", "tls_ns", "greeting_ns", "login_ns")
+    )
+    implicit = (tls != ABSENT) & ((greeting == ABSENT) | (tls < greeting))
+    before_tls = np.where(implicit, connected, greeting)
+    before_login = np.where((tls != ABSENT) & ~implicit, tls, greeting)
+    succeeded = moved["outcome"] == Outcome.SUCCEEDED
+    done = began[began["outcome"] == Outcome.SUCCEEDED]
+    failed = len(began) - len(done)
+    lost = int(np.count_nonzero(sessions["outcome"] == Outcome.DROPPED))
+    return {
+        "control_connect": _durations(began, start, connected, Phase.CONTROL_CONNECT),
+        "tls": _durations(began, np.where(tls == ABSENT, ABSENT, before_tls), tls, Phase.TLS),
+        "greeting": _durations(began, np.where(implicit, tls, connected), greeting, Phase.GREETING),
+        "login": _durations(began, before_login, login, Phase.LOGIN),
+        "passive": _durations(moved, moved["start_ns"], moved["passive_ns"], Phase.PASSIVE),
+        "data_connect": _durations(moved, moved["passive_ns"], moved["data_connected_ns"], Phase.DATA_CONNECT),
+        "first_byte": _durations(moved, moved["data_connected_ns"], moved["first_byte_ns"], Phase.FIRST_BYTE),
+        "transfer": _durations(moved, moved["first_byte_ns"], moved["data_end_ns"], Phase.TRANSFER),
+        "final_reply": _durations(
+            moved, moved["data_end_ns"], np.where(succeeded, moved["end_ns"], ABSENT), Phase.FINAL_REPLY
+        ),
+        "session": Durations(done["end_ns"] - done["intended_ns"], done["intended_ns"], failed + lost),
+        "session_actual": Durations(done["end_ns"] - done["start_ns"], done["start_ns"], failed),
+    }
+
+
+def lateness(sessions: Array) -> Instants:
+    """Return actual minus intended start of every session that started, ns, in the order of `sessions`."""
+    began = sessions[sessions["start_ns"] != ABSENT]
+    late: Instants = began["start_ns"] - began["intended_ns"]
+    return late

@@ -1,0 +1,118 @@
+"""Aggregates: nearest-rank percentiles, whole bins, every failure once, phases that leave out what failed in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftpstorm.records import aggregate
+from ftpstorm.records.reader import Readings, Run, open_run
+from ftpstorm.units import NS_PER_MS, NS_PER_S
+from ftpstorm.vocabulary import FailureClass, Phase
+from support.results_folder import REPLY, Fault, Story, write_results
+
+
+def read(folder: Path, story: Story) -> Run:
+    return open_run(write_results(folder / "run", story))
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=200), st.floats(0.1, 100))
+def test_a_percentile_is_the_smallest_value_that_enough_values_do_not_exceed(values: list[int], percent: float) -> None:
+    found = aggregate.percentile(np.array(values), percent)
+    assert found in values
+    assert sum(value <= found for value in values) >= percent / 100 * len(values) - 1e-9
+    smaller = [value for value in values if value < found]
+    assert len(smaller) < percent / 100 * len(values) + 1e-9
+
+
+def test_no_values_have_no_percentile() -> None:
+    assert aggregate.percentile(np.zeros(0), 50) is None
+    assert aggregate.percentiles(np.zeros(0), (50, 99)) is None
+
+
+def test_rate_bins_leave_out_a_last_bin_that_is_not_whole() -> None:
+    instants = np.array([0, NS_PER_S // 2, NS_PER_S, 2 * NS_PER_S + 1])
+    edges, rates = aggregate.rate_bins(instants, 0, 2 * NS_PER_S + NS_PER_S // 2, NS_PER_S)
+    assert edges.tolist() == [0, NS_PER_S]
+    assert rates.tolist() == [2.0, 1.0]
+    _, rates = aggregate.rate_bins(np.array([0, NS_PER_S]), 0, NS_PER_S, NS_PER_S)
+    assert rates.tolist() == [1.0], "a bin does not hold its right edge"
+
+
+def test_rate_bins_count_every_instant_once() -> None:
+    instants = np.arange(1, 10 * NS_PER_S, NS_PER_S // 97)
+    _, rates = aggregate.rate_bins(instants, 0, 10 * NS_PER_S, NS_PER_S // 2)
+    assert rates.sum() / 2 == len(instants)
+
+
+def test_a_series_has_its_last_value_until_the_next_reading() -> None:
+    readings = Readings(np.array([10, 20]), np.array([1.0, 2.0]))
+    assert aggregate.at(readings, np.array([5, 10, 19, 20, 99])).tolist() == [0, 1, 1, 2, 2]
+
+
+def test_in_flight_counts_what_is_open() -> None:
+    readings = aggregate.in_flight(np.array([0, 1, 5]), np.array([3, 5, 9]))
+    assert aggregate.at(readings, np.array([0, 1, 3, 5, 9])).tolist() == [1, 2, 1, 1, 0]
+
+
+def test_each_failure_counts_once_whether_inside_or_outside_an_operation(tmp_path: Path) -> None:
+    refused = Fault(FailureClass.CONTROL_CONNECT_REFUSED, Phase.CONTROL_CONNECT, errno=111)
+    busy = Fault(FailureClass.BUSY_AT_LOGIN, Phase.LOGIN, 421, text="421 Too many")
+    run = read(
+        tmp_path, Story(duration_s=1, ports=10, fault=lambda k, _: refused if k == 3 else busy if k == 4 else None)
+    )
+    found = aggregate.failures(run.sessions, run.operations)
+    groups = {group.failure: group for group in aggregate.failure_groups(found)}
+    assert {failure: group.count for failure, group in groups.items()} == {
+        FailureClass.PASSIVE_EXHAUSTED: 97 - 10 - 2,
+        FailureClass.CONTROL_CONNECT_REFUSED: 1,
+        FailureClass.BUSY_AT_LOGIN: 1,
+    }
+    assert groups[FailureClass.PASSIVE_EXHAUSTED].survived == 85
+    assert groups[FailureClass.BUSY_AT_LOGIN].survived == 0
+    assert (np.diff(found.data["t_ns"]) >= 0).all()
+    first = found.data[groups[FailureClass.PASSIVE_EXHAUSTED].first]
+    assert found.texts[int(first["text"])] == REPLY
+    assert int(first["local_port"]) == 33_000 + int(first["session"])
+
+
+def test_a_phase_leaves_out_what_failed_in_it(tmp_path: Path) -> None:
+    run = read(tmp_path, Story(duration_s=1, ports=10))
+    found = aggregate.phase_durations(run.sessions.data, run.operations.data)
+    assert (len(found["passive"].ns), found["passive"].excluded) == (10, 87)
+    assert set(found["passive"].ns.tolist()) == {200_000}
+    assert (len(found["login"].ns), found["login"].excluded) == (97, 0)
+    assert len(found["tls"].ns) == 0
+
+
+def test_a_phase_that_failed_is_left_out_even_where_its_end_is_on_record(tmp_path: Path) -> None:
+    run = read(tmp_path, Story(duration_s=1, ports=97))
+    run.operations.data["phase"][run.operations.data["session"] < 7] = Phase.PASSIVE
+    run.operations.data["class"][run.operations.data["session"] < 7] = FailureClass.PASSIVE_OUT_OF_RANGE
+    found = aggregate.phase_durations(run.sessions.data, run.operations.data)
+    assert (len(found["passive"].ns), found["passive"].excluded) == (90, 7)
+    assert len(found["data_connect"].ns) == 97
+
+
+def test_session_latency_counts_from_the_intended_start(tmp_path: Path) -> None:
+    run = read(tmp_path, Story(duration_s=1, ports=100, lateness_ns=lambda k: 40 * NS_PER_MS))
+    found = aggregate.phase_durations(run.sessions.data, run.operations.data)
+    assert (found["session"].ns - found["session_actual"].ns == 40 * NS_PER_MS).all()
+    assert set(aggregate.lateness(run.sessions.data).tolist()) == {40 * NS_PER_MS}
+
+
+def test_dropped_sessions_are_excluded_from_session_latency_and_have_no_lateness(tmp_path: Path) -> None:
+    run = read(tmp_path, Story(duration_s=1, ports=100, dropped=frozenset({1, 2})))
+    found = aggregate.phase_durations(run.sessions.data, run.operations.data)
+    assert (len(found["session"].ns), found["session"].excluded, found["session_actual"].excluded) == (95, 2, 0)
+    assert len(aggregate.lateness(run.sessions.data)) == 95
+
+
+def test_an_empty_run_aggregates_to_nothing(tmp_path: Path) -> None:
+    run = read(tmp_path, Story(duration_s=1, until_s=0.0))
+    found = aggregate.failures(run.sessions, run.operations)
+    assert aggregate.failure_groups(found) == []
+    assert len(aggregate.success_instants(aggregate.transfers(run.operations.data))) == 0

@@ -1,0 +1,45 @@
+"""A run's evidence and summary from a story, without a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ftpstorm.records.prediction_file import write_prediction
+from ftpstorm.records.reader import open_run
+from ftpstorm.report.build import summarise
+from ftpstorm.report.evidence import Evidence
+from ftpstorm.report.summary import Summary
+from ftpstorm.simulate.predict import predict
+from support.results_folder import Story, write_results
+
+Folder = Callable[[Story], Path]
+Judge = Callable[[Story], Summary]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """Give ``folder(story)``: a results folder with its prediction."""
+    made: list[Path] = []
+
+    def write(story: Story) -> Path:
+        path = write_results(tmp_path / f"run-{len(made)}", story)
+        write_prediction(path, predict(story.plan()))
+        made.append(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def evidence(folder: Folder) -> Callable[[Story], Evidence]:
+    """Give ``evidence(story)``."""
+    return lambda story: Evidence(open_run(folder(story)))
+
+
+@pytest.fixture
+def judge(evidence: Callable[[Story], Evidence]) -> Judge:
+    """Give ``judge(story)``: its summary."""
+    return lambda story: summarise(evidence(story))

@@ -1,0 +1,65 @@
+"""Prediction and measurement meet with tolerances that were named before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ftpstorm.records.prediction_file import write_prediction
+from ftpstorm.records.reader import open_run
+from ftpstorm.report.agreement import Tolerance, agreement
+from ftpstorm.report.evidence import Evidence
+from ftpstorm.report.summary import Agreement, Summary
+from ftpstorm.simulate.predict import predict
+from support.results_folder import Story, write_results
+
+Judge = Callable[[Story], Summary]
+
+
+def rows(summary: Summary) -> dict[str, Agreement]:
+    return {row.quantity: row for row in summary.agreement}
+
+
+def test_the_demo_agrees_with_ceiling_and_expected_rate(judge: Judge) -> None:
+    found = rows(judge(Story()))
+    for quantity in ("ceiling of the passive pool, N/(H + C)", "sustained transfer rate", "first failure"):
+        assert found[quantity].verdict == "agrees", found[quantity]
+    assert found["sustained transfer rate"].ratio == pytest.approx(1, abs=0.02)
+    assert found["failures: passive-exhausted"].verdict == "agrees"
+
+
+def test_a_pool_of_another_size_than_predicted_disagrees(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "run", Story(ports=10))
+    write_prediction(folder, predict(Story(ports=20).plan()))
+    found = {row.quantity: row for row in agreement(Evidence(open_run(folder)))}
+    assert found["sustained transfer rate"].verdict == "disagrees"
+    assert found["sustained transfer rate"].ratio == pytest.approx(0.5, abs=0.03)
+    assert found["passive ports taken, peak"].verdict == "agrees", "10 and 20 ports lie within 10 ports"
+
+
+@pytest.mark.parametrize(("measured", "holds"), [(105, True), (95, True), (106, False), (94, False)])
+def test_a_tolerance_ends_where_it_says(measured: float, holds: bool) -> None:
+    assert Tolerance(0.05, 5).holds(100, measured) is holds
+
+
+def test_a_tolerance_of_a_share_alone_admits_nothing_beside_nothing() -> None:
+    assert not Tolerance(0.05).holds(0, 1)
+    assert Tolerance(0.05, 5).holds(0, 5)
+
+
+def test_totals_of_a_part_of_the_plan_are_not_compared(judge: Judge) -> None:
+    found = rows(judge(Story(duration_s=20, until_s=12.0, status="interrupted")))
+    assert found["sessions failed"].verdict == "not-measurable"
+    assert "a part of the plan" in (found["sessions failed"].why or "")
+    assert found["sustained transfer rate"].verdict == "agrees", "a rate can be measured on a part"
+
+
+def test_the_ceiling_of_a_pool_that_never_ran_out_is_not_measurable(judge: Judge) -> None:
+    found = rows(judge(Story(duration_s=3, ports=1000, expect=None)))
+    assert found["ceiling of the passive pool, N/(H + C)"].verdict == "not-measurable"
+
+
+def test_without_a_prediction_there_are_no_rows(tmp_path: Path) -> None:
+    assert agreement(Evidence(open_run(write_results(tmp_path / "run", Story(duration_s=1))))) == []

@@ -1,0 +1,146 @@
+"""Before and after: what changed, by how much, and whether it can be told from chance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftpstorm.errors import ExitCode, UsageError
+from ftpstorm.report.compare import Comparison, compare_runs, flatten, quantile_interval, wilson
+from ftpstorm.report.fail_on import parse_fail_on
+from ftpstorm.report.summary import Summary
+from support.results_folder import Story
+
+Folder = Callable[[Story], Path]
+Judge = Callable[[Story], Summary]
+BEFORE = Story(duration_s=8)
+AFTER = Story(duration_s=8, ports=1000, variant="after", expect={"cause": "none"})
+
+
+@pytest.fixture
+def both(folder: Folder) -> tuple[Path, Path]:
+    return folder(BEFORE), folder(AFTER)
+
+
+def verdicts(comparison: Comparison) -> dict[str, str]:
+    return {row.quantity: row.verdicts[-1] for row in comparison.rows}
+
+
+def test_a_wider_pool_is_better_and_the_page_says_so(both: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = compare_runs(both, out)
+    assert verdicts(found)["sustained transfer rate"] == "better"
+    assert verdicts(found)["share of sessions that failed"] == "better"
+    assert verdicts(found)["passive, p50"] == "no difference shown"
+    assert [(item.key, item.values) for item in found.settings] == [("target.emulator.passive_ports", ["20", "1000"])]
+    assert found.headline.startswith("after against base: better: sustained transfer rate")
+    assert found.exit_code is ExitCode.PASS
+    page = (out / "compare.html").read_text(encoding="utf-8")
+    assert found.headline in page
+    assert '<svg role="img"' in page
+    assert json.loads((out / "compare.json").read_text())["schema"] == 1
+
+
+def test_the_same_twice_shows_no_difference(folder: Folder) -> None:
+    found = compare_runs([folder(BEFORE), folder(BEFORE)], plots=False)
+    assert set(verdicts(found).values()) == {"no difference shown"}
+    assert found.settings == []
+    assert [run.name for run in found.runs] == ["base (A)", "base (B)"]
+
+
+@pytest.mark.parametrize(("later_ms", "verdict"), [(0.4, "no difference shown"), (5, "worse")])
+def test_a_latency_is_worse_only_by_more_than_runs_differ_anyway(folder: Folder, later_ms: float, verdict: str) -> None:
+    late = replace(AFTER, lateness_ns=lambda k: round((0.1 + later_ms) * 1e6))
+    found = compare_runs([folder(replace(AFTER, lateness_ns=lambda k: 100_000)), folder(late)], plots=False)
+    assert verdicts(found)["session, p50"] == verdict
+
+
+def test_the_other_way_round_is_worse(both: tuple[Path, Path]) -> None:
+    assert verdicts(compare_runs(both[::-1], plots=False))["sustained transfer rate"] == "worse"
+
+
+def test_an_invalid_run_is_compared_with_nothing(folder: Folder) -> None:
+    found = compare_runs([folder(BEFORE), folder(Story(duration_s=8, counts_off={"connects": 1}))], plots=False)
+    assert not found.comparable
+    assert set(verdicts(found).values()) == {"not comparable"}
+    assert found.exit_code is ExitCode.INVALID_RUN
+    assert "is invalid" in found.warnings[0]
+
+
+def test_another_host_is_a_warning(both: tuple[Path, Path]) -> None:
+    plan = json.loads((both[1] / "plan.json").read_text())
+    plan["host"] |= {"hostname_hash": "ffff", "kernel": "7.0"}
+    (both[1] / "plan.json").write_text(json.dumps(plan))
+    found = compare_runs(both, plots=False)
+    assert found.warnings == ["after ran on another host than base", "after ran on another kernel than base"]
+
+
+def test_one_run_cannot_be_compared(both: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match="at least two runs"):
+        compare_runs(both[:1])
+
+
+@pytest.mark.parametrize(
+    ("expression", "failed"),
+    [
+        ("transfers.sustained.rate_per_s<-5%", False),
+        ("transfers.sustained.rate_per_s>5%", True),
+        ("sessions.failed>0", False),
+        ("sessions.failed<=-100", True),
+        ("sessions.dropped>5%", False),
+        ("transfers.nosuch<-5%", True),
+        ("scenario>0", True),
+    ],
+)
+def test_fail_on_looks_at_the_change(both: tuple[Path, Path], expression: str, failed: bool) -> None:
+    found = compare_runs(both, plots=False, fail_on=[expression])
+    assert found.fail_on[0].failed is failed
+    assert found.exit_code is (ExitCode.EXPECTATION_FAILED if failed else ExitCode.PASS)
+
+
+def test_a_change_in_per_cent_of_nothing_fails_with_the_reason(both: tuple[Path, Path]) -> None:
+    (found,) = compare_runs(both[::-1], plots=False, fail_on=["sessions.failed>5%"]).fail_on
+    assert found.failed
+    assert "no change in per cent" in (found.reason or "")
+
+
+@pytest.mark.parametrize("text", ["", "transfers", "a.b<5ms", "a.b==5", "a..b<5", "<5%"])
+def test_a_bad_expression_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(UsageError, match=r"such as transfers\.sustained"):
+        parse_fail_on(text)
+
+
+def test_wilsons_interval_has_its_worked_number() -> None:
+    found = wilson(5, 100)
+    assert (found.value, found.low, found.high) == pytest.approx((5, 2.154, 11.175), abs=0.001)
+    assert wilson(0, 0).value is None
+
+
+@given(st.integers(1, 10_000).flatmap(lambda of: st.tuples(st.integers(0, of), st.just(of))))
+def test_an_interval_of_a_share_contains_it_and_stays_a_share(pair: tuple[int, int]) -> None:
+    found = wilson(*pair)
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low <= found.value + 1e-9
+    assert found.value - 1e-9 <= found.high <= 100
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300), st.sampled_from([50, 90, 99]))
+def test_an_interval_of_a_percentile_contains_it(values: list[float], percent: float) -> None:
+    found = quantile_interval(np.sort(values), percent)
+    assert found.value is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= found.value <= found.high
+
+
+def test_flatten_gives_leaves_by_dotted_key() -> None:
+    assert dict(flatten({"a": {"b": [1, {"c": None}]}, "d": {}})) == {"a.b.0": 1, "a.b.1.c": None, "d": {}}
