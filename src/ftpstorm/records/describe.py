@@ -13,14 +13,16 @@ _TYPES = {"b": "int8", "B": "uint8", "H": "uint16", "I": "uint32", "q": "int64",
 _HEAD = """\
 # Records
 
-A run's folder holds three tables as Parquet: `sessions.parquet`, `operations.parquet` and `samples.parquet`. Before the run is
-over, and where it was cut short, the same records lie in `spool/*.spool`; `ftpstorm report` reads either. In Parquet each
-column carries its unit and meaning as field metadata.
+A run's folder holds three tables as Parquet: `sessions.parquet`, `operations.parquet` and `samples.parquet`. Before
+the run is over, and where it was cut short, the same records lie in `spool/*.spool`; `ftpstorm report` reads either.
+In Parquet each column carries its unit and meaning as field metadata.
 
-Every `*_ns` column is an instant on CLOCK_MONOTONIC in nanoseconds after the run's start; `manifest.json` pairs that start with
-UTC. An instant that never came is null. Columns with an enumeration hold its words. Each table also has `worker`, the number of
-the process that wrote the record, and its reply texts are resolved to `text`.
+Every `*_ns` column is an instant on CLOCK_MONOTONIC in nanoseconds after the run's start; `manifest.json` pairs that
+start with UTC. An instant that never came is null. Columns with an enumeration hold its words. Each table also has
+`worker`, the number of the process that wrote the record, and its reply texts are resolved to `text`.
 """
+
+_SAMPLES = "One row for each reading. A series is (`host`, `metric`, `key`), resolved in the Parquet file."
 
 
 def _table(table: Table, intro: str) -> str:
@@ -42,7 +44,7 @@ def describe() -> str:
             "",
             _table(OPERATIONS, "One row for each executed step, and one for each retry of it."),
             "",
-            _table(SAMPLES, "One row for each reading. A series is (`host`, `metric`, `key`), resolved in the Parquet file."),
+            _table(SAMPLES, _SAMPLES),
             "",
             "Metrics (what each counts, and its keys, is documented in `ftpstorm.vocabulary.Metric`):",
             "",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ftpstorm.records.aggregate import Instants
 from ftpstorm.report.evidence import Evidence
@@ -70,11 +70,27 @@ def _offered_ports(evidence: Evidence) -> Instants:
 
 
 def _pool_law(evidence: Evidence) -> tuple[float | None, int | None]:
-    """Return N/(H + C) in transfers a second, and the ports that the offered rate needs; None where H is not known."""
+    """Return N/(H + C) in transfers a second, and the ports that the offered load needs; None where H is not known.
+
+    A port is taken for H + C, so the load needs as many as it offers transfers in its busiest H + C: for an even rate
+    that is rate x (H + C), for a burst the burst.
+    """
     if evidence.pool_size is None or evidence.hold_ns is None or evidence.connection_s is None:
         return None, None
     taken_s = evidence.hold_ns / NS_PER_S + evidence.connection_s
-    return evidence.pool_size / taken_s, math.ceil(evidence.offered_per_s * taken_s)
+    return evidence.pool_size / taken_s, _most_offered_within(evidence, int(taken_s * NS_PER_S))
+
+
+def _most_offered_within(evidence: Evidence, window_ns: int) -> int:
+    """Return the most transfers that sessions due in any window of this length offer."""
+    due: list[npt.NDArray[np.int64]] = []
+    for index, (name, _) in enumerate(evidence.plan.loads):
+        rows = evidence.sessions[evidence.sessions["load"] == index]
+        due.append(np.repeat(rows["intended_ns"], evidence.transfers_each(name, rows["session"])))
+    instants = np.sort(np.concatenate(due)) if due else np.empty(0, np.int64)
+    if not len(instants):
+        return 0
+    return int((np.searchsorted(instants, instants + window_ns, side="left") - np.arange(len(instants))).max())
 
 
 def _pool_sentence(evidence: Evidence, first_ns: int, law: float | None, need: int | None) -> str:
@@ -85,31 +101,40 @@ def _pool_sentence(evidence: Evidence, first_ns: int, law: float | None, need: i
             f"The server's {size}passive ports ran out {seconds(first_ns)} into the run, at {offered} offered; "
             "a wider passive range, or a server that frees its ports sooner, would lift it."
         )
+    hold = number(evidence.hold_ns / NS_PER_S)
+    asked = f"{need:,} were asked for within {hold} s" if _uneven(evidence, need) else f"{offered} were asked for"
     return (
-        f"The server's {evidence.pool_size} passive ports ran out {seconds(first_ns)} into the run: each held "
-        f"{number(evidence.hold_ns / NS_PER_S)} s after use, they carry {per_second(law)}, and {offered} were asked "
-        f"for; {need:,} ports or more, or a shorter hold, would lift it."
+        f"The server's {evidence.pool_size} passive ports ran out {seconds(first_ns)} into the run: each held {hold} s "
+        f"after use, they carry {per_second(law)}, and {asked}; {need:,} ports or more"
+        f"{'' if _uneven(evidence, need) else ', or a shorter hold,'} would lift it."
     )
+
+
+def _uneven(evidence: Evidence, need: int) -> bool:
+    """Whether the load comes in bursts: its mean rate then says nothing, only how many come while a port is held."""
+    taken_s = (evidence.hold_ns or 0) / NS_PER_S + (evidence.connection_s or 0)
+    return evidence.load_s < taken_s or need > 1.2 * evidence.offered_per_s * taken_s + 1
 
 
 def _pool_fixes(evidence: Evidence, need: int | None) -> tuple[Fix, ...]:
     if evidence.emulator is not None and need is not None:
-        per_port_s = (evidence.pool_size or 1) / max(evidence.offered_per_s, 1e-9)
-        return (
-            Fix(
-                host="server (emulator)",
-                command=f"ftpstorm run {evidence.plan.scenario.name} --set target.emulator.passive_ports={need}",
-                takes_effect="next run",
-                risk="none: it is the emulator's pool; on a real server the firewall must admit the wider range",
-            ),
-            Fix(
-                host="server (emulator)",
-                command=f"ftpstorm run {evidence.plan.scenario.name} --set target.emulator.hold.for="
-                f"{max(int(per_port_s * 1000) - 10, 0)}ms",
-                takes_effect="next run",
-                risk="none here; on a real server a shorter TIME_WAIT admits stray segments (RFC 9293 section 3.4.3)",
-            ),
+        wider = Fix(
+            host="server (emulator)",
+            command=f"ftpstorm run {evidence.plan.scenario.name} --set target.emulator.passive_ports={need}",
+            takes_effect="next run",
+            risk="none: it is the emulator's pool; on a real server the firewall must admit the wider range",
         )
+        if _uneven(evidence, need):
+            return (wider,)  # a burst finds every port taken however short the hold
+        per_port_s = (evidence.pool_size or 1) / max(evidence.offered_per_s, 1e-9)
+        shorter = Fix(
+            host="server (emulator)",
+            command=f"ftpstorm run {evidence.plan.scenario.name} --set target.emulator.hold.for="
+            f"{max(int(per_port_s * 1000) - 10, 0)}ms",
+            takes_effect="next run",
+            risk="none here; on a real server a shorter TIME_WAIT admits stray segments (RFC 9293 section 3.4.3)",
+        )
+        return (wider, shorter)
     return (
         Fix(
             host="server",
