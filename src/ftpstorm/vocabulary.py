@@ -63,6 +63,8 @@ class FailureClass(Word):
     LOCAL_PORTS_EXHAUSTED = 28
     LOCAL_FILES_EXHAUSTED = 29
     LOCAL_BUFFERS_EXHAUSTED = 30
+    TRANSFER_CORRUPT = 31
+    """All bytes came, and they are not the file's: only where the scenario has them verified."""
 
 
 FAILURE_CLASSES: Final = tuple(member for member in FailureClass if member)
@@ -126,6 +128,9 @@ class Operation(Word):
     SIZE = 14
     MKD = 15
     DELE = 16
+    HOLD = 17
+    """Stay logged in and do nothing: what the executor `hold` adds to a flow."""
+    TYPE = 18
 
 
 TRANSFERS: Final = frozenset(

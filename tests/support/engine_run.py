@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ftpstorm.engine.dispatcher import Dispatcher
 from ftpstorm.engine.journal import Counts, Journal
 from ftpstorm.engine.reactor import Reactor
 from ftpstorm.engine.work import make_loads, make_work
+from ftpstorm.engine.worker import session_maker
 from ftpstorm.plan.plan import Plan
 from ftpstorm.records.schema import HEADER_BYTES, OPERATIONS, SESSIONS, TEXTS, Table
 from ftpstorm.records.spool import spool_path
@@ -75,10 +77,15 @@ async def run_engine(
     *,
     shard: tuple[int, int] = (0, 1),
     password: str = "secret",
+    accounts: Sequence[tuple[str, str]] = (),
     within_s: float = 60,
     meanwhile: Any = None,
+    targets: Sequence[tuple[str, int]] | None = None,
 ) -> EngineRun:
-    """Run every load of `scenario` to its end. `meanwhile(dispatcher)` is awaited beside it."""
+    """Run every load of `scenario` to its end. `meanwhile(dispatcher)` is awaited beside it.
+
+    `targets` are the addresses to use in place of the scenario's one.
+    """
     plan = Plan(run_id="test", scenario=scenario)
     origin = monotonic_ns() + 10_000_000
     journal = Journal(folder, "worker-0", origin, {"run_id": "test"}, password)
@@ -94,8 +101,9 @@ async def run_engine(
     with Reactor(loop) as reactor:
         target = scenario.target
         assert target.host is not None
-        work = make_work(plan, reactor, journal, [(target.host, target.port)], password)
-        dispatcher = Dispatcher(work, make_loads(plan), *shard, origin, finished.set)
+        addresses = list(targets or [(target.host, target.port)])
+        work = make_work(plan, reactor, journal, addresses, password, worker=shard[0], accounts=accounts)
+        dispatcher = Dispatcher(work, make_loads(plan), *shard, origin, finished.set, session_maker(plan))
 
         async def sweep() -> None:
             while True:

@@ -49,7 +49,8 @@ class Peer:
         """Open a passive port of this connection, closing an earlier one; return it."""
         if self._listener is not None:
             self._listener.close()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        host = self.writer.get_extra_info("sockname")[0]
+        self._listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
         self._listener.setblocking(False)
         return int(self._listener.getsockname()[1])
 
@@ -65,6 +66,20 @@ class Peer:
         self._listener.close()
         connection.setblocking(False)
         return connection
+
+    async def connect_back(self, line: str) -> socket.socket:
+        """Make the data connection that a PORT or EPRT line asks for."""
+        verb, argument = line.split(" ")
+        if verb == "PORT":
+            numbers = argument.split(",")
+            host, port = ".".join(numbers[:4]), int(numbers[4]) << 8 | int(numbers[5])
+        else:
+            _, _, host, text, _ = argument.split("|")
+            port = int(text)
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+        return sock
 
     async def quit(self) -> None:
         await self.expect("QUIT")
@@ -84,8 +99,8 @@ def reset(connection: socket.socket) -> None:
 
 
 @contextlib.asynccontextmanager
-async def scripted_server(script: Script) -> AsyncIterator[int]:
-    """Serve `script` on a loopback port; yields the port. A failing script fails the test."""
+async def scripted_server(script: Script, host: str = "127.0.0.1") -> AsyncIterator[int]:
+    """Serve `script` on a port of `host`; yields the port. A failing script fails the test."""
     errors: list[BaseException] = []
     tasks: set[asyncio.Task[None]] = set()
 
@@ -108,7 +123,7 @@ async def scripted_server(script: Script) -> AsyncIterator[int]:
                 await writer.wait_closed()
             tasks.discard(task)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=4096)
+    server = await asyncio.start_server(serve, host, 0, backlog=4096)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

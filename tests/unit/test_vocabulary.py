@@ -43,7 +43,7 @@ FROZEN: dict[type[Word], tuple[int, str]] = {
     ),
     Operation: (
         0,
-        "none login retr stor list nlst mlsd pasv-only noop cwd quit abort think appe size mkd dele",
+        "none login retr stor list nlst mlsd pasv-only noop cwd quit abort think appe size mkd dele hold",
     ),
     Outcome: (0, "none succeeded failed interrupted dropped"),
     DataMode: (0, "none pasv epsv port eprt"),

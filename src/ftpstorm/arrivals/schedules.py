@@ -1,8 +1,9 @@
 """Schedules of open-model loads: arrival k of a load is due at `instant_ns(k)` after the load's start.
 
 A schedule is a pure function of its index, in exact integers: it never accumulates error, needs no state, and any shard
-can compute any arrival. Closed-model loads (constant-sessions, shared-iterations) have no schedule: their sessions
-start when earlier ones end.
+can compute any arrival. Closed-model loads (constant-sessions, ramping-sessions, shared-iterations and
+probe-until-success) have no schedule: their sessions start when earlier ones end. Ramps and Poisson arrivals have
+modules of their own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from ftpstorm.scenario.load import Burst, ConstantArrivalRate, ConstantSessions, SharedIterations
+from ftpstorm.arrivals.poisson import poisson_schedule
+from ftpstorm.arrivals.ramps import RampSchedule
+from ftpstorm.scenario.load import (
+    AnyLoad,
+    Burst,
+    ConstantArrivalRate,
+    HoldSessions,
+    PoissonArrivalRate,
+    RampingArrivalRate,
+    Replay,
+)
 from ftpstorm.units import Rate
 
 
@@ -19,7 +30,7 @@ class Schedule(Protocol):
 
     @property
     def count(self) -> int:
-        """Arrivals in all; >= 1."""
+        """Arrivals in all; >= 0, and 0 only by the chance of a Poisson load."""
         ...
 
     def instant_ns(self, k: int) -> int:
@@ -63,12 +74,41 @@ class BurstSchedule:
         return burst * self.every_ns + position * self.over_ns // self.sessions
 
 
-def schedule_of(load: Burst | ConstantArrivalRate | ConstantSessions | SharedIterations) -> Schedule | None:
-    """Return the schedule of an open-model load, None for a closed one."""
+@dataclass(frozen=True, slots=True)
+class TraceSchedule:
+    """Recorded arrivals."""
+
+    instants_ns: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.instants_ns)
+
+    def instant_ns(self, k: int) -> int:
+        return self.instants_ns[k]
+
+
+def schedule_of(load: AnyLoad, stream: int | None = None) -> Schedule | None:
+    """Return the schedule of an open-model load, None for a closed one.
+
+    `stream` (`ftpstorm.arrivals.poisson.stream_of`) is the load's own randomness. Raises ValueError where a Poisson
+    load is asked for without it, and for a replay whose file has not been read.
+    """
     match load:
         case ConstantArrivalRate():
             return EvenSchedule(load.rate, load.duration)
+        case RampingArrivalRate():
+            stages = [(stage.duration, stage.target.per_s) for stage in load.stages]
+            return RampSchedule(load.start_rate.per_s, stages)
+        case PoissonArrivalRate():
+            if stream is None:
+                raise ValueError("the arrivals of a Poisson load depend on its stream: ask `Plan.schedule`")
+            return poisson_schedule(load.rate, load.duration, stream)
         case Burst():
             return BurstSchedule(load.sessions, load.over, load.every or 0, load.times)
+        case HoldSessions():
+            return BurstSchedule(load.sessions, load.over, 0, 1)
+        case Replay():
+            return TraceSchedule(load.arrivals.instants_ns)
         case _:
             return None

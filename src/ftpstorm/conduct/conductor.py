@@ -25,8 +25,14 @@ from ftpstorm.conduct.live import View, new_console
 from ftpstorm.conduct.preflight import (
     check_files,
     check_guard,
+    check_memory,
+    check_ports,
+    check_sources,
+    check_tls,
     children_environment,
     raise_file_limit,
+    read_accounts,
+    read_available_memory,
     read_password,
     read_versions,
 )
@@ -123,15 +129,24 @@ class Conductor:
         scenario = request.read_scenario()
         targets = check_target(scenario, request.allow_targets)
         check_guard(scenario)
+        check_tls(scenario.target)
+        check_sources(scenario.client, targets, scenario.target.emulator)
         password = read_password(scenario.target, os.environ)
-        warnings = [*request.warnings, *check_files(scenario, request.workers, raise_file_limit())]
+        warnings = [
+            *request.warnings,
+            *check_files(scenario, request.workers, raise_file_limit()),
+            *check_memory(scenario, request.workers, read_available_memory()),
+        ]
+        accounts = read_accounts(scenario.users)
         plan = _plan(request, scenario, datetime.now(UTC))
+        warnings += check_ports(scenario, plan.host)
         folder = create_folder(Path(request.out), plan, dump_scenario(scenario))
         experiment = Experiment(
             plan=plan,
             folder=folder,
             targets=targets,
             password=password,
+            accounts=accounts,
             environment=children_environment(scenario.target, os.environ),
             start_at_realtime_ns=request.start_at_realtime_ns,
             modules=self._modules,

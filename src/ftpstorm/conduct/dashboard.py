@@ -29,8 +29,8 @@ class Dashboard:
         self.emulator: Child | None = None
         self.total_ns = min(max(load_end_ns(load) for _, load in plan.loads), plan.scenario.stop.max_duration)
         self._name = plan.scenario.name + (f" ({plan.variant})" if plan.variant else "")
-        self._transfers = any(transfers_of(plan.scenario.flows[load.flow]) for _, load in plan.loads)
-        self._ports = plan.host.port_range
+        self._transfers = any(transfers_of(plan.scenario.flows[name]) for name in plan.used_flows)
+        self._ports = plan.port_range
         self._ceiling_per_s = ceiling_per_s
         self._view = view
         self._offered = RateMeter()

@@ -32,7 +32,6 @@ ANNOUNCE_AT_LEAST_NS: Final = 200 * NS_PER_MS
 ANNOUNCE_AHEAD_NS: Final = NS_PER_S
 """A later start is announced only so long before it: the sampler records from the announcement on."""
 FINISH_WITHIN_S: Final = 15.0
-LOOPBACK: Final = "127.0.0.1"
 
 ENGINE: Final = "ftpstorm.engine"
 SAMPLER: Final = "ftpstorm.sampler"
@@ -54,6 +53,8 @@ class Experiment:
     targets: tuple[tuple[str, int], ...]
     """Checked addresses; empty where the emulator will name its own."""
     password: str | None
+    accounts: tuple[tuple[str, str], ...]
+    """User and password of each account of the scenario's `users`."""
     environment: Mapping[str, str]
     """What the children get; without the password."""
     start_at_realtime_ns: int | None
@@ -153,7 +154,7 @@ async def _greet(
             spool=spool,
             emulator=scenario.target.emulator.model_dump(mode="json", by_alias=True),
             files=dict(scenario.files),
-            host=LOOPBACK,
+            host=scenario.target.emulator.address,
             log=str(experiment.folder.logs / "aioftp.log"),
         )
         await _wait_ready(crew, [emulator], requests)
@@ -169,6 +170,7 @@ async def _greet(
             worker=index,
             targets=target["addresses"],
             password=experiment.password,
+            accounts=[list(account) for account in experiment.accounts],
         )
     local = all(is_loopback(host) for host, _ in target["addresses"])
     first, last = target["passive_range"] or (0, -1)
@@ -182,7 +184,7 @@ async def _greet(
         processes={child.role: child.pid for child in crew.children} | {"conductor": os.getpid()},
         server_ports=[port for _, port in target["addresses"]] if local else [],
         passive_ports=(target["passive_ports"] or list(range(first, last + 1))) if local else [],
-        port_range=experiment.plan.host.port_range,
+        port_range=experiment.plan.port_range,
     )
     await _wait_ready(crew, [*workers, sampler], requests)
     return target

@@ -144,12 +144,13 @@ def _load_all(options: RunOptions) -> list[Loaded]:
 def target_override(present: Target, url: TargetUrl) -> str:
     """Return the ``target=...`` override that sends a scenario's load to `url`.
 
-    User and password source of a scenario with a host stay unless the URL names a user; where nothing names a
+    TLS, user and password source of a scenario with a host stay unless the URL names a user; where nothing names a
     password, FTPSTORM_PASSWORD is used if it is set.
     """
     fields: dict[str, Any] = {"host": url.host, "port": url.port}
     if present.host is not None:
-        fields |= present.model_dump(mode="json", include={"user", "password_env", "password_file"}, exclude_none=True)
+        kept = {"user", "password_env", "password_file", "tls"}  # without `tls` the password would go in plain text
+        fields |= present.model_dump(mode="json", include=kept, exclude_none=True)
     if url.user is not None:
         fields["user"] = url.user
     if not fields.keys() & {"password_env", "password_file"} and PASSWORD_ENVIRONMENT_KEY in os.environ:

@@ -12,6 +12,7 @@ from ftpstorm.conduct.live import View, new_console
 from ftpstorm.errors import ExitCode
 from ftpstorm.report import compare
 from ftpstorm.report.build import build_report, resolve_run
+from ftpstorm.report.merge import merge_shards
 from ftpstorm.report.summary import exit_code
 from ftpstorm.report.terminal import summary_table
 from ftpstorm.report.wording import number
@@ -25,10 +26,11 @@ SETTINGS_SHOWN = 12
 def make_reports(runs: Sequence[str], results: Path, *, as_json: bool, quiet: bool, plots: bool) -> int:
     """Make the report of every run again; return the exit code that the worst of them had.
 
-    Raises UsageError for a text that names no run, RecordsError for a folder that is none.
+    Shards of one plan become one report. Raises UsageError for a text that names no run, RecordsError for a folder that
+    is none and for shards that do not make a whole.
     """
     view = View(new_console(stderr=as_json))
-    folders = [resolve_run(text, results) for text in runs]
+    folders = merge_shards([resolve_run(text, results) for text in runs])
     code = int(ExitCode.PASS)
     for folder in folders:
         summary = build_report(folder, plots=plots)

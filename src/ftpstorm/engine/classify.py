@@ -43,6 +43,9 @@ ERRNOS: Final[dict[tuple[Phase, int], FailureClass]] = {
     (P.CONTROL_CONNECT, errno.ETIMEDOUT): F.CONTROL_CONNECT_TIMEOUT,
     (P.CONTROL_CONNECT, errno.ECONNRESET): F.CONTROL_CONNECT_RESET,
     (P.CONTROL_CONNECT, errno.ECONNABORTED): F.CONTROL_CONNECT_RESET,
+    (P.TLS, errno.ECONNRESET): F.TLS_FAILED,
+    (P.TLS, errno.EPIPE): F.TLS_FAILED,
+    (P.TLS, errno.ETIMEDOUT): F.TLS_FAILED,
     (P.GREETING, errno.ECONNRESET): F.GREETING_RESET,
     (P.GREETING, errno.EPIPE): F.GREETING_RESET,
     (P.DATA_CONNECT, errno.ECONNREFUSED): F.DATA_CONNECT_REFUSED,
@@ -59,6 +62,9 @@ ERRNOS: Final[dict[tuple[Phase, int], FailureClass]] = {
 
 ENDINGS: Final[dict[tuple[Phase, Ending], FailureClass]] = {
     (P.CONTROL_CONNECT, Ending.DEADLINE): F.CONTROL_CONNECT_TIMEOUT,
+    (P.TLS, Ending.DEADLINE): F.TLS_FAILED,
+    (P.TLS, Ending.EOF): F.TLS_FAILED,
+    (P.TLS, Ending.GARBAGE): F.TLS_FAILED,
     (P.GREETING, Ending.DEADLINE): F.GREETING_SILENT,
     (P.GREETING, Ending.EOF): F.GREETING_EOF,
     (P.DATA_CONNECT, Ending.DEADLINE): F.DATA_CONNECT_TIMEOUT,
@@ -111,9 +117,12 @@ def classify_errno(phase: Phase, number: int) -> FailureClass:
 
 def classify_ending(phase: Phase, ending: Ending) -> FailureClass:
     """Name a deadline, an EOF or garbage in `phase`."""
+    found = ENDINGS.get((phase, ending))
+    if found is not None:
+        return found
     if ending is Ending.GARBAGE:
         return F.PROTOCOL_ERROR
-    return ENDINGS.get((phase, ending), F.REPLY_TIMEOUT if ending is Ending.DEADLINE else F.CONTROL_LOST)
+    return F.REPLY_TIMEOUT if ending is Ending.DEADLINE else F.CONTROL_LOST
 
 
 def classify_code(phase: Phase, code: int, raw: bytes) -> FailureClass:
@@ -132,6 +141,8 @@ def classify_code(phase: Phase, code: int, raw: bytes) -> FailureClass:
         return F.PASSIVE_EXHAUSTED  # vsftpd: its process could not bind and is about to die
     if code == 421:
         return F.CONTROL_LOST
+    if phase is P.TLS:
+        return F.TLS_FAILED
     if code in FILE_CODES:
         return F.FILE_ERROR
     if code in UNSUPPORTED_CODES:

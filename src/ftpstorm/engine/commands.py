@@ -22,6 +22,9 @@ QUIT: Final = encode_command("QUIT")
 NOOP: Final = encode_command("NOOP")
 TYPE_I: Final = encode_command("TYPE", "I")
 
+ANNOUNCEMENTS_MAX: Final = 16
+"""1xx replies in a row. Each may renew a deadline, so a server that only announces must not hold a session for ever."""
+
 
 async def execute(session: Session, command: bytes, phase: Phase) -> Reply:
     """Send a command that takes no data connection; return its 2xx reply."""

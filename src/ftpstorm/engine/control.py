@@ -1,13 +1,19 @@
-"""One control connection: connect, commands out, replies in. Wakes its session; knows nothing of flows or records."""
+"""One control connection: connect, commands out, replies in. Wakes its session; knows nothing of flows or records.
+
+With TLS what goes out and comes in passes a `TlsStream`; its slot is None for plain text.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from _socket import socket as Socket  # noqa: N812 - see reactor.py
 from collections.abc import Callable
 from typing import Final
 
 from ftpstorm.engine.reactor import BROKEN, PEER_CLOSED, READABLE, WRITABLE, Reactor
-from ftpstorm.engine.sockets import acknowledge_now, local_port, pending_error
+from ftpstorm.engine.sockets import acknowledge_now, local_port, pending_error, reset_on_close, unacknowledged
+from ftpstorm.engine.tls import TlsStream
 from ftpstorm.ftp.replies import ProtocolViolationError, Reply, ReplyParser
 
 READ_BYTES: Final = 4_096
@@ -15,6 +21,10 @@ READ_BYTES: Final = 4_096
 
 REPLIES_MAX: Final = 64
 """Replies waiting unread. A server that talks without being asked must not fill memory."""
+
+IP_IAC: Final = b"\xff\xf4\xff"
+"""Telnet IAC IP, and the IAC of the data mark."""
+DATA_MARK: Final = b"\xf2"
 
 Wake = Callable[[int], None]
 """Called with the event's stamp when something happened that a session may wait for."""
@@ -34,6 +44,7 @@ class Control:
         "garbage",
         "local_port",
         "replies",
+        "tls",
         "wake",
     )
 
@@ -51,12 +62,19 @@ class Control:
         self.garbage: bytes | None = None
         """Start of what the server sent that is no reply."""
         self.replies: list[Reply] = []
+        self.tls: TlsStream | None = None
+        """Set by `start_tls`; says itself whether its handshake is done, and what went wrong."""
         reactor.watch(self.fd, self.on_event)
 
     @property
     def open(self) -> bool:
         """Whether commands can be sent as far as this side knows."""
         return self.connected and not self.ended
+
+    @property
+    def local_address(self) -> str:
+        """Local address of the connection. Raises OSError."""
+        return str(self._live().getsockname()[0])
 
     def on_event(self, events: int, now: int) -> None:
         """Take one event of the reactor."""
@@ -88,7 +106,7 @@ class Control:
                 return
             if data:
                 try:
-                    self.replies += self._parser.feed(data)
+                    self.replies += self._parser.feed(data if self.tls is None else self._decrypt(data))
                 except ProtocolViolationError as violation:
                     self.garbage = violation.seen
                     self._end(0)
@@ -107,7 +125,7 @@ class Control:
 
         Commands are far smaller than a send buffer: one that does not go out whole means a server that stopped reading.
         """
-        if self.ended:
+        if self.ended or (self.tls is not None and not (command := self._encrypt(command))):
             return False
         try:
             if self._live().send(command) == len(command):
@@ -118,6 +136,64 @@ class Control:
             self._read(READABLE)
             self._end(error.errno or 0)
         return False
+
+    def start_tls(self, stream: TlsStream) -> None:
+        """Begin the handshake; wakes when it is done (`stream.established`) or the connection has ended.
+
+        What the server sent before it cannot be trusted to be the server's (RFC 3207 section 4.2): it fails the stream.
+        """
+        self.tls = stream
+        if self.replies or not self._parser.idle:
+            stream.failure = "the server sent plain text after it agreed to TLS"
+            self._end(0)
+            return
+        stream.begin()
+        self._send_ciphertext(stream.outgoing())
+
+    def _decrypt(self, data: bytes) -> bytes:
+        """Return the plain text that `data` completes; what TLS itself has to answer is sent at once."""
+        stream = self.tls
+        assert stream is not None
+        plain = stream.receive(data)
+        self._send_ciphertext(stream.outgoing())
+        if stream.closed or (stream.failure is not None and not stream.unfinished):
+            self._end(0)
+        return plain
+
+    def _encrypt(self, command: bytes) -> bytes:
+        assert self.tls is not None
+        ciphertext = self.tls.encrypt(command)
+        if not ciphertext:
+            self._end(0)
+        return ciphertext
+
+    def _send_ciphertext(self, ciphertext: bytes) -> None:
+        if ciphertext and not self.ended:
+            try:
+                if self._live().send(ciphertext) != len(ciphertext):
+                    self._end(0)
+            except OSError as error:
+                self._end(error.errno or 0)
+
+    def interrupt(self, command: bytes) -> bool:
+        """Send `command` behind the Telnet signals IP and Synch (RFC 959 section 4.1.3, RFC 854); False as in `send`.
+
+        The urgent byte is IAC, and the data mark follows in the stream, as in the first FTP clients: a server that
+        leaves urgent data out of line, and one that reads it in line, both find IP and the command whole.
+        """
+        if self.tls is None and not self.ended:
+            try:
+                self._live().send(IP_IAC, socket.MSG_OOB)
+                command = DATA_MARK + command
+            except OSError as error:
+                self._read(READABLE)
+                self._end(error.errno or 0)
+        return self.send(command)
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes sent that the peer has not acknowledged, 0 once closed."""
+        return 0 if self._sock is None else unacknowledged(self._sock)
 
     def acknowledge(self) -> None:
         """Acknowledge what was read, at once: called when the session goes on waiting without sending anything."""
@@ -133,9 +209,19 @@ class Control:
         assert self._sock is not None, "used after close"
         return self._sock
 
-    def close(self) -> None:
-        """Give the socket to the reactor to close; closing twice is allowed."""
+    def half_close(self) -> None:
+        """Send FIN and go on reading, until the server closes as well."""
+        if not self.ended:
+            with contextlib.suppress(OSError):  # reset meanwhile: the event tells
+                self._live().shutdown(socket.SHUT_WR)
+
+    def close(self, *, reset: bool = False) -> None:
+        """Give the socket to the reactor to close, with RST when asked; closing twice is allowed."""
         if self._sock is not None:
+            if reset:
+                reset_on_close(self._sock)
+            if self.tls is not None:
+                self._send_ciphertext(self.tls.close_notify())
             self._reactor.close_later(self._sock, self.fd)
             self._sock = None
             self.ended = True

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from _socket import socket as Socket  # noqa: N812 - see reactor.py
-from typing import Final
+from socket import SHUT_WR
+from typing import TYPE_CHECKING, Final
 
 from ftpstorm.engine.control import Wake
 from ftpstorm.engine.reactor import BROKEN, PEER_CLOSED, READABLE, WRITABLE, Reactor
 from ftpstorm.engine.sockets import local_port, pending_error, reset_on_close
 from ftpstorm.records.schema import ABSENT
+
+if TYPE_CHECKING:
+    from ftpstorm.engine.verification import Check
 
 CHUNK_BYTES: Final = 262_144
 """The receive buffer that all connections of a worker share, and one slice of an upload."""
@@ -26,6 +30,9 @@ PAYLOAD: Final = memoryview(bytes(range(256)) * (CHUNK_BYTES // 256))
 class Data:
     """State of one data connection. `ended` is final; `errno` then says whether it broke."""
 
+    complete = False
+    """All payload has moved, yet the connection has not ended: only TLS knows such a state (secure.py)."""
+
     __slots__ = (
         "_expected",
         "_reactor",
@@ -33,6 +40,7 @@ class Data:
         "_to_send",
         "_wake",
         "bytes",
+        "check",
         "connected",
         "connected_ns",
         "end_ns",
@@ -40,6 +48,7 @@ class Data:
         "errno",
         "fd",
         "first_byte_ns",
+        "half",
         "local_port",
         "progress_ns",
     )
@@ -60,6 +69,10 @@ class Data:
         self.ended = False
         self.errno = 0
         self.bytes = 0
+        self.check: Check | None = None
+        """Sees every chunk of a download."""
+        self.half = False
+        """Where the client closes first: shut down for writing only, and read on until the server has closed too."""
         self.connected_ns = ABSENT
         self.first_byte_ns = ABSENT
         self.end_ns = ABSENT
@@ -106,12 +119,17 @@ class Data:
                     self.first_byte_ns = now
                 self.bytes += size
                 self.progress_ns = now
+                if self.check is not None:
+                    self.check.feed(RECEIVE_BUFFER[:size])
             # A short read with the peer's FIN already seen has emptied the queue: no read that only returns 0.
             if (
                 size == 0
                 or (size < CHUNK_BYTES and events & PEER_CLOSED)
                 or (self._expected is not None and self.bytes >= self._expected)
             ):
+                if self.half and size and not events & PEER_CLOSED:
+                    self._half_close(now)
+                    return
                 self._end(pending_error(sock) if events & BROKEN else 0, now)
                 self._wake(now)
                 return
@@ -130,6 +148,9 @@ class Data:
         sock = self._live()
         for _ in range(TURN_CHUNKS):
             if self._to_send == 0:
+                if self.half:
+                    self._half_close(now)
+                    return
                 self._end(0, now)
                 self._wake(now)
                 return
@@ -151,6 +172,36 @@ class Data:
             if size < len(chunk):
                 return  # the send buffer is full: the kernel will tell when there is room
         self._reactor.rearm(self.fd)
+
+    def _half_close(self, now: int) -> None:
+        """Send FIN and read on; the server's close is then the end."""
+        try:
+            self._live().shutdown(SHUT_WR)
+        except OSError as error:  # reset meanwhile
+            self._end(error.errno or 0, now)
+            self._wake(now)
+            return
+        self._reactor.redirect(self.fd, self._on_drain)
+
+    def _on_drain(self, events: int, now: int) -> None:
+        """Read up to the server's close. What comes is counted of a download alone: an upload moves nothing back."""
+        sock = self._live()
+        while events & READABLE:
+            try:
+                size = sock.recv_into(RECEIVE_BUFFER)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._end(error.errno or 0, now)
+                break
+            if size == 0:
+                self._end(0, now)
+                break
+            if self._to_send < 0:
+                self.bytes += size
+            self.progress_ns = now
+        if self.ended:
+            self._wake(now)
 
     def _end(self, number: int, now: int) -> None:
         self.ended = True

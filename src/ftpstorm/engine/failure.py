@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ftpstorm.engine.classify import Ending, classify_code, classify_ending, classify_errno
+from ftpstorm.engine.tls import TlsStream
 from ftpstorm.ftp.replies import Reply
 from ftpstorm.vocabulary import FailureClass, Phase
 
@@ -46,3 +47,26 @@ def failed_by_garbage(phase: Phase, seen: bytes) -> StepFailedError:
     """Return the failure that bytes which are no reply mean in `phase`."""
     text = seen.decode("utf-8", "backslashreplace")
     return StepFailedError(classify_ending(phase, Ending.GARBAGE), phase, text=text)
+
+
+def failed_by_tls(phase: Phase, stream: TlsStream) -> StepFailedError:
+    """Return the failure that the end of TLS on control means in `phase`.
+
+    A reply in plain text inside TLS is a server's last word: vsftpd says `500 OOPS` so, from a process that has no part
+    in the TLS session. Control is lost with it, except that in the handshake TLS failed, and that a full passive pool
+    keeps its own class.
+    """
+    reply = stream.plain_reply
+    if reply is None:
+        return StepFailedError(FailureClass.TLS_FAILED, phase, text=stream.failure)
+    named = FailureClass.TLS_FAILED
+    if phase is not Phase.TLS:
+        named = classify_code(phase, reply.code, reply.raw)
+        if named is not FailureClass.PASSIVE_EXHAUSTED:
+            named = FailureClass.CONTROL_LOST
+    return failed_by_reply(phase, reply, named)
+
+
+def failed_by_data_tls(phase: Phase, stream: TlsStream) -> StepFailedError:
+    """Return the failure of the TLS handshake, or of TLS itself, on a data connection."""
+    return StepFailedError(FailureClass.DATA_TLS, phase, text=stream.failure)

@@ -19,6 +19,8 @@ ON_CONTROL: Final = 1
 ON_DATA: Final = 2
 """Wait for the data connection: connected, ended."""
 ON_TIMER: Final = 4
+ON_HOLD: Final = 8
+"""No event of its own: marks a session that is only held, so that a drain can let it go."""
 
 
 class DeadlineError(Exception):

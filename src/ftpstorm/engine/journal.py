@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ftpstorm.records.schema import OPERATIONS, SESSIONS
 from ftpstorm.records.spool import SpoolWriter, TextTable, spool_path
 from ftpstorm.vocabulary import FailureClass
+
+TEXT_MAX: Final = 512
+"""Characters of a reply that are remembered: more than a record holds, and a bound on what hostile replies can take."""
 
 
 class Counts:
@@ -16,6 +19,8 @@ class Counts:
     __slots__ = (
         "bytes",
         "connects",
+        "data_handshakes",
+        "data_resumed",
         "dropped",
         "failed",
         "failures",
@@ -34,6 +39,8 @@ class Counts:
         self.started = self.succeeded = self.failed = self.interrupted = self.dropped = 0
         self.operations = self.connects = self.bytes = 0
         self.transfers_attempted = self.transfers_succeeded = self.transfers_failed = 0
+        self.data_handshakes = self.data_resumed = 0
+        """TLS handshakes done on data connections, and those that resumed the control connection's session."""
         self.failures = [0] * len(FailureClass)
         """Failures by FailureClass number: operations, and sessions that failed outside any operation."""
         self.last_reply = ""
@@ -71,10 +78,14 @@ class Journal:
         self.append_session = self._sessions.append
         self.append_operation = self._operations.append
 
-    def intern(self, text: str) -> int:
-        """Return the id under which a reply text is recorded."""
+    def intern(self, text: str, secret: str | None = None) -> int:
+        """Return the id under which a reply text is recorded; `secret` is one more password to blot out."""
+        if secret and secret in text:
+            text = text.replace(secret, "***")
         if self._secret is not None and self._secret in text:
             text = text.replace(self._secret, "***")
+        if len(text) > TEXT_MAX:
+            text = text[:TEXT_MAX]
         self.counts.last_reply = text
         return self._texts.intern(text)
 

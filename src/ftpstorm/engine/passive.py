@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from socket import AF_INET6
 from typing import TYPE_CHECKING, Final
 
 from ftpstorm.engine.commands import EPSV, PASV, refused
-from ftpstorm.engine.failure import failed_by_reply
+from ftpstorm.engine.failure import StepFailedError, failed_by_reply
 from ftpstorm.ftp.endpoints import EndpointError, parse_epsv, parse_pasv
 from ftpstorm.ftp.replies import Reply
 from ftpstorm.vocabulary import DataMode, FailureClass, Phase
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 EPSV_REFUSED: Final = frozenset({500, 501, 502, 504, 522})
 """Replies to EPSV after which `auto` falls back to PASV, for this session and the ones after it."""
+
+
+PASV_KNOWS_IPV4: Final = "PASV cannot name an IPv6 address (RFC 2428); nothing was sent: use mode epsv or auto"
 
 
 async def ask_passive(session: Session, wanted: str | None) -> tuple[str, int]:
@@ -28,10 +32,13 @@ async def ask_passive(session: Session, wanted: str | None) -> tuple[str, int]:
         reply = await session.reply(Phase.PASSIVE, work.timeouts.reply)
         if reply.code == 229:
             return _endpoint(session, reply)
-        if mode != "auto" or reply.code not in EPSV_REFUSED or b"OOPS" in reply.raw:
+        fallback = mode == "auto" and work.family != AF_INET6
+        if not fallback or reply.code not in EPSV_REFUSED or b"OOPS" in reply.raw:
             raise refused(session, Phase.PASSIVE, reply)
         work.prefer_pasv = True
     attempt.mode = DataMode.PASV
+    if work.family == AF_INET6:
+        raise StepFailedError(FailureClass.UNSUPPORTED, Phase.PASSIVE, text=PASV_KNOWS_IPV4)
     session.send(PASV, Phase.PASSIVE)
     reply = await session.reply(Phase.PASSIVE, work.timeouts.reply)
     if reply.code != 227:

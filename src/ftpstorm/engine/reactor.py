@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ftpstorm.clock import Clock, monotonic_ns
-from ftpstorm.engine.timers import Timers, open_timerfd
+from ftpstorm.engine.timers import NEVER, Timers, open_timerfd
 
 BATCH_MAX: Final = 64
 """Events taken with one epoll_wait: same throughput as 4,096, a fraction of the delay for timers and other tasks."""
@@ -37,7 +37,7 @@ Handler = Callable[[int, int], None]
 class Reactor:
     """Watches sockets and timers. Use as a context manager inside a running asyncio loop."""
 
-    __slots__ = ("_closing", "_epoll", "_handlers", "_in_batch", "_loop", "_poll", "clock", "timers")
+    __slots__ = ("_closing", "_epoll", "_handlers", "_loop", "_poll", "clock", "timers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock = monotonic_ns) -> None:
         self._loop = loop
@@ -46,7 +46,6 @@ class Reactor:
         self._poll = self._epoll.poll
         self._handlers: dict[int, Handler] = {}
         self._closing: list[Socket] = []
-        self._in_batch = False
         self.timers = Timers(open_timerfd())
 
     def __enter__(self) -> Reactor:
@@ -76,10 +75,15 @@ class Reactor:
         """Deliver once more what is ready on `fd`: for a handler that left data unread so that others have a turn."""
         self._epoll.modify(fd, WATCHED)
 
+    def redirect(self, fd: int, handler: Handler) -> None:
+        """Deliver events of `fd` to another handler from now on, once more what is ready already."""
+        self._handlers[fd] = handler
+        self._epoll.modify(fd, WATCHED)
+
     def close_later(self, sock: Socket, fd: int) -> None:
         """Stop watching and close `sock` after this batch of events."""
         self._handlers.pop(fd, None)
-        if not self._in_batch and not self._closing:
+        if not self.timers.held and not self._closing:
             self._loop.call_soon(self._close_sockets)
         self._closing.append(sock)
 
@@ -95,7 +99,7 @@ class Reactor:
         handlers = self._handlers
         timers = self.timers
         clock = self.clock
-        self._in_batch = True
+        timers.held = True
         try:
             for fd, events in self._poll(0, BATCH_MAX):
                 now = clock()
@@ -106,7 +110,10 @@ class Reactor:
                 if handler is not None:
                     handler(events, now)
         finally:
-            self._in_batch = False
             if self._closing:
                 self._close_sockets()
+            # What a session's end made due (its slot's next one) starts here, without a round through the timerfd.
+            if timers.next_ns != NEVER and (now := clock()) >= timers.next_ns:
+                timers.run_due(now, TIMERS_MAX)
+            timers.held = False
             timers.rearm()

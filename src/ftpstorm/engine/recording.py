@@ -109,7 +109,7 @@ class Recorder:
             UNKNOWN,
             attempt.reply_code if error is None else error.code,
             0 if error is None else error.errno,
-            journal.intern(error.text) if error is not None and error.text else 0,
+            _text_id(session, error),
             attempt.passive_port,
             data_port,
             moved,
@@ -154,7 +154,7 @@ class Recorder:
             UNKNOWN if error is None else self.first_survived,
             0 if error is None else error.code,
             0 if error is None else error.errno,
-            journal.intern(error.text) if error is not None and error.text else 0,
+            _text_id(session, error),
             session.target,
             session.source,
             0 if control is None else control.local_port,
@@ -165,11 +165,20 @@ class Recorder:
             session.intended_ns - origin,
             session.start_ns - origin,
             session.connected_ns if session.connected_ns == ABSENT else session.connected_ns - origin,
-            ABSENT,
+            session.tls_ns if session.tls_ns == ABSENT else session.tls_ns - origin,
             session.greeting_ns if session.greeting_ns == ABSENT else session.greeting_ns - origin,
             session.login_ns if session.login_ns == ABSENT else session.login_ns - origin,
             session.now - origin,
         )
+
+
+def _text_id(session: Session, error: StepFailedError | None) -> int:
+    """Return the id of a failure's reply text; the session's own password is blotted out of it."""
+    if error is None or not error.text:
+        return 0
+    accounts = session.work.accounts
+    secret = None if accounts is None else accounts.of(session.number)[1]
+    return session.work.journal.intern(error.text, secret)
 
 
 def _forget_frames(error: StepFailedError) -> None:

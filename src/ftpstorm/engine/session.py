@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Generator
 
+from ftpstorm.engine.commands import ANNOUNCEMENTS_MAX
 from ftpstorm.engine.control import Control
 from ftpstorm.engine.failure import (
     StepFailedError,
@@ -13,11 +14,16 @@ from ftpstorm.engine.failure import (
     failed_by_errno,
     failed_by_garbage,
     failed_by_reply,
+    failed_by_tls,
 )
 from ftpstorm.engine.fiber import ON_CONTROL, DeadlineError, Fiber, InterruptError
+from ftpstorm.engine.filling import options_of
+from ftpstorm.engine.nudge import first_reply, swallow_answer
 from ftpstorm.engine.operations import EXECUTE
+from ftpstorm.engine.protection import protect, shake_hands
 from ftpstorm.engine.recording import Attempt, Recorder
-from ftpstorm.engine.sockets import IN_PROGRESS, connect_from, open_stream
+from ftpstorm.engine.scarcity import failed_connect, refuse_if_scarce
+from ftpstorm.engine.sockets import IN_PROGRESS, connect_from, keep_alive, open_stream
 from ftpstorm.engine.work import LoadWork, Work
 from ftpstorm.ftp.replies import Reply
 from ftpstorm.plan.plan import PlannedStep
@@ -50,6 +56,7 @@ class Session(Fiber):
         "source",
         "start_ns",
         "target",
+        "tls_ns",
         "work",
     )
 
@@ -61,12 +68,13 @@ class Session(Fiber):
         """Number of the arrival within its load."""
         self.intended_ns = intended_ns
         self._on_end = on_end
-        self.target = number % len(work.targets)
         self.source = number % len(work.sources)
+        self.target = number // len(work.sources) % len(work.targets)  # every pair of the two comes equally often
         self.control: Control | None = None
         self.connects = 0
         self.outcome = Outcome.NONE
         self.start_ns = self.connected_ns = self.greeting_ns = self.login_ns = self.quit_ns = ABSENT
+        self.tls_ns = ABSENT
         self.attempt = Attempt()
         self.recorder = Recorder()
 
@@ -156,6 +164,8 @@ class Session(Fiber):
             return failed_by_reply(phase, self.take_reply(), FailureClass.CONTROL_LOST)
         if control.garbage is not None:
             return failed_by_garbage(phase, control.garbage)
+        if control.tls is not None and control.tls.failure is not None:
+            return failed_by_tls(phase, control.tls)
         return failed_by_errno(phase, control.errno) if control.errno else failed_by_eof(phase)
 
     # --- the script ---------------------------------------------------------------------------------------------------
@@ -163,7 +173,12 @@ class Session(Fiber):
     async def _script(self) -> None:
         try:
             await self._connect()
+            tls = self.work.tls
+            if tls is not None and tls.implicit:
+                await shake_hands(self, tls)
             await self._greet()
+            if tls is not None:
+                await protect(self, tls)
             for ordinal, step in enumerate(self.load.steps):
                 self.attempt.ordinal = ordinal
                 if not await self._step(step) and not (self.load.continues and self.alive):
@@ -180,14 +195,19 @@ class Session(Fiber):
     async def _connect(self) -> None:
         phase = Phase.CONTROL_CONNECT
         work = self.work
+        source, endpoint = work.sources[self.source], work.targets[self.target]
+        if work.scarcity is not None:
+            refuse_if_scarce(work, phase, (source, *endpoint), self.now)
         try:
             sock = open_stream(work.family)
         except OSError as error:
             raise failed_by_errno(phase, error.errno or 0) from None
-        number = connect_from(sock, work.sources[self.source], work.targets[self.target])
+        if work.keepalive_s is not None:
+            keep_alive(sock, work.keepalive_s)
+        number = connect_from(sock, source, endpoint)
         if number not in IN_PROGRESS:
             sock.close()
-            raise failed_by_errno(phase, number)
+            raise failed_connect(work, phase, (source, *endpoint), number, self.now)
         self.connects += 1
         control = self.control = Control(work.reactor, sock, self.wake_control)
         deadline_ns = self.now + work.timeouts.connect
@@ -203,13 +223,23 @@ class Session(Fiber):
     async def _greet(self) -> None:
         """Wait for 220. A 120 announces a delay (RFC 959 section 5.4) and only resets the deadline."""
         phase = Phase.GREETING
+        announced = 0
+        nudge_ns = self.work.greeting_nudge_ns
+        nudged = False
         while True:
-            reply = await self.reply(phase, self.work.timeouts.greeting)
+            if nudge_ns is None:
+                reply = await self.reply(phase, self.work.timeouts.greeting)
+            else:
+                reply, nudged = await first_reply(self, nudge_ns)
+                nudge_ns = None
             if reply.code == 220:
                 break
-            if reply.code != 120:
+            announced += 1
+            if reply.code != 120 or announced > ANNOUNCEMENTS_MAX:
                 raise failed_by_reply(phase, reply)
         self.greeting_ns = self.now
+        if nudged:
+            await swallow_answer(self)
         self.work.journal.counts.unreachable_streak = 0
 
     async def _step(self, step: PlannedStep) -> bool:
@@ -238,7 +268,7 @@ class Session(Fiber):
         attempt.begin(self.now)
         record = self.recorder.operation
         try:
-            await EXECUTE[step.operation](self, step.options)
+            await EXECUTE[step.operation](self, options_of(self, step) if step.varies else step.options)
         except StepFailedError as error:
             if attempt.data is not None:
                 attempt.data.close()

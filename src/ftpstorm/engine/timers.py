@@ -91,13 +91,15 @@ def open_timerfd() -> TimerFd:
 class Timers:
     """Callbacks due at absolute instants. Cancelling is lazy: a callback that is no longer wanted ignores its call."""
 
-    __slots__ = ("_armed_ns", "_heap", "_sequence", "_timerfd", "next_ns")
+    __slots__ = ("_armed_ns", "_heap", "_sequence", "_timerfd", "held", "next_ns")
 
     def __init__(self, timerfd: TimerFd) -> None:
         self._timerfd = timerfd
         self._heap: list[tuple[int, int, Callback]] = []
         self._sequence = count()
         self._armed_ns = NEVER
+        self.held = False
+        """While True, arming is left to `rearm`: the reactor runs what is due in a batch, and arms once after it."""
         self.next_ns = NEVER
         """The earliest due instant; NEVER when nothing waits. The reactor compares it with every event's stamp."""
 
@@ -113,7 +115,8 @@ class Timers:
         heapq.heappush(self._heap, (instant_ns, next(self._sequence), callback))
         if instant_ns < self.next_ns:
             self.next_ns = instant_ns
-            self.rearm()
+            if not self.held:
+                self.rearm()
 
     def run_due(self, now: int, limit: int) -> None:
         """Call what is due at `now`, at most `limit` callbacks; the rest fires again at once. `rearm` must follow."""

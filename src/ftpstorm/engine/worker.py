@@ -16,9 +16,10 @@ from typing import Any, Final
 
 from ftpstorm.channel import Channel, Message
 from ftpstorm.clock import monotonic_ns
-from ftpstorm.engine.dispatcher import SWEEP_EVERY_S, Dispatcher
+from ftpstorm.engine.dispatcher import SWEEP_EVERY_S, Dispatcher, MakeSession
 from ftpstorm.engine.journal import Journal
 from ftpstorm.engine.reactor import Reactor
+from ftpstorm.engine.session import Session
 from ftpstorm.engine.work import header_of, make_loads, make_work
 from ftpstorm.plan.plan import Plan
 from ftpstorm.records.spool import FLUSH_EVERY_S
@@ -38,6 +39,7 @@ class Worker:
         self._spool = Path(hello["spool"])
         self._targets = [(str(host), int(port)) for host, port in hello["targets"]]
         self._password: str | None = hello.get("password")
+        self._accounts = [(str(user), str(password)) for user, password in hello.get("accounts") or ()]
         self._loads = make_loads(self._plan)
         self._finished = asyncio.Event()
         self._error: BaseException | None = None
@@ -51,9 +53,19 @@ class Worker:
         journal = Journal(self._spool, self._writer, start_at_ns, header, self._password)
         cpu_before = _cpu_s()
         with contextlib.closing(journal), Reactor(loop) as reactor:
-            work = make_work(self._plan, reactor, journal, self._targets, self._password)
             shard, shards = self._plan.worker_shard(self._index)
-            dispatcher = Dispatcher(work, self._loads, shard, shards, start_at_ns, self._finished.set)
+            work = make_work(
+                self._plan,
+                reactor,
+                journal,
+                self._targets,
+                self._password,
+                worker=shard,
+                accounts=self._accounts,
+            )
+            dispatcher = Dispatcher(
+                work, self._loads, shard, shards, start_at_ns, self._finished.set, session_maker(self._plan)
+            )
             files_before = _open_files()
             # What exists now lives to the end and what sessions make has no cycles: the collector could only stall.
             gc.collect()
@@ -162,6 +174,8 @@ class Worker:
             "not_due": dispatcher.not_due,
             "connects": counts.connects,
             "operations": counts.operations,
+            "data_handshakes": counts.data_handshakes,
+            "data_resumed": counts.data_resumed,
             "cpu_s": round(_cpu_s() - cpu_before, 6),
             "max_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "lateness_ns": {"p50": late.quantile(0.5), "p99": late.quantile(0.99), "max": late.maximum},
@@ -169,6 +183,15 @@ class Worker:
             "open_files_left": _open_files() - files_before,
             "sessions_left": len(dispatcher.sessions),
         }
+
+
+def session_maker(plan: Plan) -> MakeSession:
+    """Return what makes the sessions of the plan's driver; another driver than the engine's is imported here."""
+    if plan.scenario.client.driver == "aioftp":
+        from ftpstorm.engine.drivers.aioftp_driver import AioftpSession
+
+        return AioftpSession
+    return Session
 
 
 def _cpu_s() -> float:

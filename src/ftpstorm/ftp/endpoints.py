@@ -1,4 +1,4 @@
-"""Where a data connection goes: the addresses inside replies to PASV (RFC 959) and EPSV (RFC 2428)."""
+"""Where a data connection goes: addresses in replies to PASV (RFC 959) and EPSV (RFC 2428), and in PORT and EPRT."""
 
 from __future__ import annotations
 
@@ -41,3 +41,16 @@ def parse_epsv(raw: bytes) -> int:
     if not 1 <= port <= 65_535:
         raise EndpointError(f"port {port} in the reply to EPSV")
     return port
+
+
+def format_port(address: str, port: int) -> str:
+    """Return the argument of PORT, ``h1,h2,h3,h4,p1,p2`` (RFC 959). Raises ValueError for anything but IPv4."""
+    octets = address.split(".")
+    if len(octets) != 4:
+        raise ValueError("PORT names IPv4 addresses alone")
+    return ",".join((*octets, str(port >> 8), str(port & 255)))
+
+
+def format_eprt(address: str, port: int) -> str:
+    """Return the argument of EPRT, ``|family|address|port|`` with family 1 for IPv4 and 2 for IPv6 (RFC 2428)."""
+    return f"|{2 if ':' in address else 1}|{address}|{port}|"

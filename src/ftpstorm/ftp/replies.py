@@ -18,6 +18,9 @@ REPLY_MAX_BYTES: Final = 65_536
 _IAC: Final = 0xFF
 _SPACE: Final = 0x20
 _HYPHEN: Final = 0x2D
+_CR: Final = 0x0D
+_CODES: Final = {b"%d" % code: code for code in range(100, 660)}
+_new_tuple: Final = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 
 class ProtocolViolationError(Exception):
@@ -93,16 +96,16 @@ class ReplyParser:
 
         Raises ProtocolViolationError; the parser is then of no further use.
         """
-        # The common case by far: one whole line in one segment.
-        if (
-            data[3:4] == b" "
-            and not self._partial
-            and self._lines is None
-            and data.find(b"\n") == len(data) - 1
-            and len(data) <= LINE_MAX_BYTES
-            and _IAC not in data
-        ):
-            return [Reply(_code_of(data), data.rstrip(b"\r\n"))]
+        # The common case by far: whole single-line replies, nothing half-read before them. ASCII has no telnet in it.
+        if self._lines is None and not self._partial and data.isascii() and data[-1:] == b"\n":
+            replies: list[Reply] = []
+            for line in data[:-1].split(b"\n"):
+                code = _CODES.get(line[:3])
+                if code is None or line[3:4] != b" " or len(line) > LINE_MAX_BYTES:
+                    break
+                replies.append(_new_tuple(Reply, (code, line[:-1] if line[-1] == _CR else line)))
+            else:
+                return replies
         return self._feed_lines(data)
 
     def _feed_lines(self, data: bytes) -> list[Reply]:

@@ -6,15 +6,32 @@ that exists only once a server runs (those travel with `start_at`).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import Field
 
-from ftpstorm.arrivals.schedules import schedule_of
+from ftpstorm.arrivals.mix import Mix
+from ftpstorm.arrivals.poisson import stream_of
+from ftpstorm.arrivals.schedules import Schedule, schedule_of
+from ftpstorm.plan.filling import varying
+from ftpstorm.scenario.client import parse_port_range
 from ftpstorm.scenario.flow import Flow, Step
-from ftpstorm.scenario.load import Burst, ConstantArrivalRate, ConstantSessions, SharedIterations
+from ftpstorm.scenario.load import (
+    AnyLoad,
+    Burst,
+    ConstantArrivalRate,
+    ConstantSessions,
+    HoldSessions,
+    PoissonArrivalRate,
+    ProbeUntilSuccess,
+    RampingArrivalRate,
+    RampingSessions,
+    Replay,
+    SharedIterations,
+)
 from ftpstorm.scenario.schema import Scenario
 from ftpstorm.scenario.types import Frozen
 from ftpstorm.vocabulary import TRANSFERS, Operation
@@ -22,7 +39,22 @@ from ftpstorm.vocabulary import TRANSFERS, Operation
 STEPS_MAX: Final = 1_000_000
 """Executed steps of one session; a flow that repeats more often is refused."""
 
-AnyLoad = Burst | ConstantArrivalRate | ConstantSessions | SharedIterations
+__all__ = [
+    "STEPS_MAX",
+    "AnyLoad",
+    "FlowChoice",
+    "HoldStep",
+    "HostFacts",
+    "Plan",
+    "PlannedStep",
+    "ends_early",
+    "load_end_ns",
+    "planned_sessions",
+    "run_end_ns",
+    "session_steps",
+    "transfers_of",
+    "unroll",
+]
 
 
 class HostFacts(Frozen):
@@ -67,9 +99,89 @@ class Plan(Frozen):
         return i * self.workers + worker, n * self.workers
 
     @property
+    def port_range(self) -> tuple[int, int] | None:
+        """First and last local port of the load's connections: the scenario's own range, else the host's; or None."""
+        own = self.scenario.client.port_range
+        return self.host.port_range if own is None else parse_port_range(own)
+
+    @property
+    def local_ports(self) -> int | None:
+        """How many ports `port_range` has, without those reserved; None where the host did not say."""
+        if self.port_range is None:
+            return None
+        first, last = self.port_range
+        reserved = self.host.reserved_ports if self.scenario.client.port_range is None else None
+        return last - first + 1 - (reserved or 0)
+
+    @property
     def loads(self) -> tuple[tuple[str, AnyLoad], ...]:
         """Loads by name, in the order of their index in records."""
         return tuple(self.scenario.load.items())
+
+    def schedule(self, name: str) -> Schedule | None:
+        """Return the schedule of the load `name`, None for a closed one."""
+        return schedule_of(self.scenario.load[name], stream_of(self.scenario.seed, name))
+
+    def planned_sessions(self, name: str) -> int | None:
+        """Return how many sessions the whole plan has for the load `name`; None where only the run can tell."""
+        return planned_sessions(self.scenario.load[name], stream_of(self.scenario.seed, name))
+
+    def flow_of(self, name: str, session: int) -> str:
+        """Return the flow that session number `session` of the load `name` runs."""
+        return FlowChoice(self.scenario.load[name]).pick(session)
+
+    def flow_counts(self, name: str, shard: int = 0, shards: int = 1) -> dict[str, int] | None:
+        """Return how many of the planned sessions of the load `name` run each flow, on shard `shard` of `shards`.
+
+        None where only the run can tell how many sessions there are.
+        """
+        planned = self.planned_sessions(name)
+        return None if planned is None else FlowChoice(self.scenario.load[name]).counts(planned, shard, shards)
+
+    def offered_transfers(self, name: str, shard: int = 0, shards: int = 1) -> int | None:
+        """Return how many transfers those sessions offer; None where only the run can tell."""
+        counts = self.flow_counts(name, shard, shards)
+        if counts is None:
+            return None
+        return sum(count * transfers_of(self.scenario.flows[flow]) for flow, count in counts.items())
+
+    @property
+    def used_flows(self) -> tuple[str, ...]:
+        """Flows that some session may run, each once."""
+        return tuple(dict.fromkeys(flow for _, load in self.loads for flow in load.flow_names))
+
+
+class FlowChoice:
+    """Which flow each session of one load runs: by weight, or as a replayed line says. `flows` are all it may be."""
+
+    __slots__ = ("_mix", "_named", "flows")
+
+    def __init__(self, load: AnyLoad) -> None:
+        self.flows = load.flow_names
+        self._mix = Mix(load.weights)
+        named = load.arrivals.flows if isinstance(load, Replay) else ()
+        self._named = named if any(flow is not None for flow in named) else ()
+
+    def pick(self, session: int) -> str:
+        """Return the flow of session number `session`."""
+        if self._named and (named := self._named[session]) is not None:
+            return named
+        return self._mix.flows[self._mix.pick(session)]
+
+    def counts(self, planned: int, shard: int = 0, shards: int = 1) -> dict[str, int]:
+        """Return how many of the sessions shard, shard + shards, ... below `planned` run each flow."""
+        if self._named:
+            picked = Counter(self.pick(session) for session in range(shard, planned, shards))
+            return {flow: picked[flow] for flow in self.flows}
+        return dict(zip(self._mix.flows, self._mix.counts(planned, shard, shards), strict=True))
+
+
+class HoldStep(Frozen):
+    """Options of the operation that the executor `hold` puts before `quit`: stay logged in until an instant."""
+
+    until_ns: int
+    """In ns after start_at."""
+    noop_every_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +190,8 @@ class PlannedStep:
 
     operation: Operation
     options: Any
+    varies: tuple[str, ...] = ()
+    """Options that differ between sessions: `ftpstorm.plan.filling` settles them for each."""
 
 
 def _unroll(steps: tuple[Step, ...]) -> Iterator[PlannedStep]:
@@ -87,7 +201,7 @@ def _unroll(steps: tuple[Step, ...]) -> Iterator[PlannedStep]:
             for _ in range(step.options.times):
                 yield from inner
         else:
-            yield PlannedStep(Operation[step.kind.upper()], step.options)
+            yield PlannedStep(Operation[step.kind.upper()], step.options, varying(step.options))
 
 
 def unroll(flow: Flow) -> tuple[PlannedStep, ...]:
@@ -105,23 +219,50 @@ def transfers_of(flow: Flow) -> int:
     return sum(step.operation in TRANSFERS for step in unroll(flow))
 
 
-def planned_sessions(load: AnyLoad) -> int | None:
-    """Return how many sessions the whole plan has for `load`; None where only the run can tell (constant-sessions)."""
-    schedule = schedule_of(load)
+def session_steps(load: AnyLoad, flow: Flow) -> tuple[PlannedStep, ...]:
+    """Return the steps that a session of `flow` executes in `load`: those of the flow, and of `hold` its stay."""
+    steps = unroll(flow)
+    if not isinstance(load, HoldSessions):
+        return steps
+    stay = PlannedStep(Operation.HOLD, HoldStep(until_ns=load_end_ns(load), noop_every_ns=load.noop_every))
+    end = next((index for index, step in enumerate(steps) if step.operation is Operation.QUIT), len(steps))
+    return (*steps[:end], stay, *steps[end:])
+
+
+def planned_sessions(load: AnyLoad, stream: int | None = None) -> int | None:
+    """Return how many sessions the whole plan has for `load`; None where only the run can tell.
+
+    That is so for constant-sessions, ramping-sessions and probe-until-success. `stream` as for `schedule_of`.
+    """
+    schedule = schedule_of(load, stream)
     if schedule is not None:
         return schedule.count
     return load.iterations if isinstance(load, SharedIterations) else None
 
 
 def load_end_ns(load: AnyLoad) -> int:
-    """Return when the load stops starting sessions, in ns after start_at; for shared-iterations at the latest."""
+    """Return when the load stops starting or holding sessions, in ns after start_at.
+
+    For shared-iterations and probe-until-success at the latest.
+    """
     match load:
-        case ConstantArrivalRate() | ConstantSessions():
+        case (
+            ConstantArrivalRate() | RampingArrivalRate() | PoissonArrivalRate() | ConstantSessions() | RampingSessions()
+        ):
             return load.start_time + load.duration
-        case SharedIterations():
+        case SharedIterations() | ProbeUntilSuccess():
             return load.start_time + load.max_duration
         case Burst():
             return load.start_time + (load.times - 1) * (load.every or 0) + load.over
+        case HoldSessions():
+            return load.start_time + load.over + load.duration
+        case Replay():
+            return load.start_time + load.arrivals.instants_ns[-1]
+
+
+def ends_early(load: AnyLoad) -> bool:
+    """Tell whether the load may be over before `load_end_ns`: when its iterations are done, or when a try succeeded."""
+    return isinstance(load, SharedIterations | ProbeUntilSuccess)
 
 
 def run_end_ns(plan: Plan) -> int:

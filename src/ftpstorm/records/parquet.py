@@ -45,12 +45,17 @@ def convert(folder: Path) -> dict[str, int]:
     counts: dict[str, int] = {}
     for table in (SESSIONS, OPERATIONS):
         rows, _ = rows_from_spools(folder, table)
-        _write(folder, table.name, _rows_to_arrow(rows, table))
+        write_rows(folder, rows, table)
         counts[table.name] = len(rows)
     samples, _ = samples_from_spools(folder)
     _write(folder, SAMPLES.name, _samples_to_arrow(samples))
     counts[SAMPLES.name] = len(samples)
     return counts
+
+
+def write_rows(folder: Path, rows: Rows, table: Table) -> None:
+    """Write sessions.parquet or operations.parquet of `rows`. Raises OSError when the disk is full."""
+    _write(folder, table.name, _rows_to_arrow(rows, table))
 
 
 def _write(folder: Path, name: str, table: pa.Table) -> None:

@@ -127,7 +127,7 @@ def _ephemeral(axes: Axes, evidence: Evidence, readings: Readings | None) -> Non
         axes.text(0.5, 0.4, "not sampled", transform=axes.transAxes, ha="center", color=GREY)
     if budget:
         axes.axhline(budget, color=VERMILLION, linestyle=(0, (6, 3)), linewidth=1.8)
-        low, high = evidence.plan.host.port_range or (0, 0)
+        low, high = evidence.plan.port_range or (0, 0)
         text = f"ceiling {number(budget)} (ports {low} to {high}) to one destination"
         axes.text(0.01, budget * 0.75, text, color=VERMILLION, va="top", transform=axes.get_yaxis_transform())
         axes.set_ylim(0, budget * 3)

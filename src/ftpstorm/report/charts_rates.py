@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ftpstorm.arrivals.schedules import schedule_of
 from ftpstorm.arrivals.shard import shard_indexes
 from ftpstorm.limits.limit import Limit
-from ftpstorm.plan.plan import planned_sessions
 from ftpstorm.records import aggregate
 from ftpstorm.records.aggregate import Instants
 from ftpstorm.records.reader import Array
@@ -49,16 +47,16 @@ def offered_instants(evidence: Evidence) -> Instants:
     """Return when each transfer was offered: the due instants of open loads, the starts of closed ones' sessions."""
     parts = []
     for index, (name, load) in enumerate(evidence.plan.loads):
-        schedule = schedule_of(load)
+        schedule = evidence.plan.schedule(name)
         rows = evidence.started[evidence.started["load"] == index]
         if schedule is None:
+            numbers = rows["session"]
             due = rows["start_ns"].astype(np.int64)
         else:
             shards = [evidence.plan.worker_shard(worker) for worker in range(evidence.plan.workers)]
-            total = planned_sessions(load) or 0
-            instants = [schedule.instant_ns(k) for i, n in shards for k in shard_indexes(total, i, n)]
-            due = np.array(instants, np.int64) + load.start_time
-        parts.append(np.repeat(due, evidence.transfers_each(name)))
+            numbers = np.array([k for i, n in shards for k in shard_indexes(schedule.count, i, n)], np.int64)
+            due = np.array([schedule.instant_ns(int(k)) for k in numbers], np.int64) + load.start_time
+        parts.append(np.repeat(due, evidence.transfers_each(name, numbers)))
     return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
 
 

@@ -10,22 +10,23 @@ from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 
 from ftpstorm.arrivals.shard import shard_count
 from ftpstorm.errors import RecordsError
-from ftpstorm.plan.plan import Plan, load_end_ns, planned_sessions, transfers_of
+from ftpstorm.plan.plan import FlowChoice, Plan, ends_early, load_end_ns, transfers_of
 from ftpstorm.records import aggregate
 from ftpstorm.records.aggregate import Failures
 from ftpstorm.records.estimate import Sustained, sustained_rate
 from ftpstorm.records.manifest import Manifest, ProcessRecord
 from ftpstorm.records.reader import Array, Readings, Run
 from ftpstorm.records.schema import ABSENT
-from ftpstorm.scenario.load import Burst
+from ftpstorm.scenario.load import Burst, HoldSessions
 from ftpstorm.scenario.target import Emulator
 from ftpstorm.simulate.prediction import Prediction
 from ftpstorm.units import NS_PER_S
-from ftpstorm.vocabulary import FailureClass, Metric, Outcome, PoolState, Status
+from ftpstorm.vocabulary import DataMode, FailureClass, Metric, Outcome, PoolState, Status
 
 UNTOLD: Final = "the run was cut short: nobody said how it ended"
 
@@ -81,8 +82,10 @@ class Evidence:
     def load_end_ns(self) -> int:
         """When the last load stopped starting sessions: as planned, or when the run ended before."""
         planned = max(load_end_ns(load) for _, load in self.plan.loads)
-        if len(self.started) and all(load.executor == "shared-iterations" for _, load in self.plan.loads):
-            planned = int(self.started["start_ns"].max())  # such a load is over when its iterations are
+        if len(self.started) and any(ends_early(load) for _, load in self.plan.loads):
+            # a load that may end early is over when its last session has begun
+            certain = max((load_end_ns(load) for _, load in self.plan.loads if not ends_early(load)), default=0)
+            planned = max(certain, int(self.started["start_ns"].max()))
         # A load that ran to its end pressed on until then, though its last session may have ended a little sooner.
         return max(planned if self.whole else min(planned, self.end_ns), self.load_start_ns)
 
@@ -170,11 +173,11 @@ class Evidence:
 
     @cached_property
     def planned_by_load(self) -> dict[str, int | None]:
-        """Sessions that this machine's shard was to start, by load; None for constant-sessions."""
+        """Sessions that this machine's shard was to start, by load; None where only the run tells."""
         shards = [self.plan.worker_shard(worker) for worker in range(self.plan.workers)]
         planned = {}
-        for name, load in self.plan.loads:
-            total = planned_sessions(load)
+        for name, _ in self.plan.loads:
+            total = self.plan.planned_sessions(name)
             planned[name] = None if total is None else sum(shard_count(total, i, n) for i, n in shards)
         return planned
 
@@ -183,17 +186,25 @@ class Evidence:
         """Sessions planned; None where a load has no number of them."""
         return _sum_or_none(self.planned_by_load.values())
 
-    def transfers_each(self, load: str) -> int:
-        """Return how many transfers one session of `load` offers."""
-        return transfers_of(self.plan.scenario.flows[self.plan.scenario.load[load].flow])
+    def transfers_each(self, load: str, sessions: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return how many transfers each of these sessions of `load` offers, by their numbers; shape as given."""
+        choice = FlowChoice(self.plan.scenario.load[load])
+        each = {flow: transfers_of(self.plan.scenario.flows[flow]) for flow in choice.flows}
+        if len(set(each.values())) == 1:
+            return np.full(len(sessions), each[choice.flows[0]], np.int64)
+        return np.array([each[choice.pick(int(number))] for number in sessions], np.int64)
 
     @cached_property
     def offered_by_load(self) -> dict[str, int]:
-        """Transfers offered, by load: planned sessions x transfers each; for constant-sessions those that started."""
+        """Transfers offered, by load: by all planned sessions; where only the run tells how many, by the started."""
+        shards = [self.plan.worker_shard(worker) for worker in range(self.plan.workers)]
         offered = {}
         for index, (name, planned) in enumerate(self.planned_by_load.items()):
-            started = int(np.count_nonzero(self.started["load"] == index))
-            offered[name] = (started if planned is None else planned) * self.transfers_each(name)
+            if planned is None:
+                rows = self.started[self.started["load"] == index]
+                offered[name] = int(self.transfers_each(name, rows["session"]).sum())
+            else:
+                offered[name] = sum(self.plan.offered_transfers(name, i, n) or 0 for i, n in shards)
         return offered
 
     @property
@@ -202,7 +213,7 @@ class Evidence:
         if self.whole:
             return sum(self.offered_by_load.values()) / self.load_s
         due = (
-            int(np.count_nonzero(self.sessions["load"] == index)) * self.transfers_each(name)
+            int(self.transfers_each(name, self.sessions["session"][self.sessions["load"] == index]).sum())
             for index, (name, _) in enumerate(self.plan.loads)
         )
         return sum(due) / self.load_s
@@ -316,13 +327,16 @@ class Evidence:
         return None if free is None or self.pool_size is None else self.pool_size - int(free.value.min())
 
     @cached_property
+    def passive_transfers(self) -> Array:
+        """Records of the transfers that the server gave a passive port, those of active mode left out."""
+        rows = self.transfers
+        asked: Array = rows[(rows["passive_port"] != 0) & np.isin(rows["mode"], (DataMode.PASV, DataMode.EPSV))]
+        return asked
+
+    @cached_property
     def client_ports(self) -> tuple[int | None, int | None]:
         """Most ephemeral ports of the client in use at one time, and how many there are; None where unknown."""
-        facts = self.plan.host
-        budget = None
-        if facts.port_range is not None:
-            budget = facts.port_range[1] - facts.port_range[0] + 1 - (facts.reserved_ports or 0)
-        return self.peak(Metric.EPHEMERAL_PORTS, host="client", key="*"), budget
+        return self.peak(Metric.EPHEMERAL_PORTS, host="client", key="*"), self.plan.local_ports
 
     @property
     def sees_server(self) -> bool:
@@ -338,8 +352,8 @@ class Evidence:
         return (str(addresses[target][0]), int(addresses[target][1])) if target < len(addresses) else None
 
     def is_burst(self, name: str) -> bool:
-        """Tell whether a load is a burst."""
-        return isinstance(self.plan.scenario.load[name], Burst)
+        """Tell whether a load starts its sessions together: a burst, or sessions to be held."""
+        return isinstance(self.plan.scenario.load[name], Burst | HoldSessions)
 
     def is_closed(self, name: str) -> bool:
         """Tell whether how many sessions a load makes shows only in the run."""

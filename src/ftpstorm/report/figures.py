@@ -22,7 +22,14 @@ from ftpstorm.report.summary import (
     Transfers,
     Window,
 )
-from ftpstorm.scenario.load import Burst
+from ftpstorm.scenario.load import (
+    Burst,
+    ProbeUntilSuccess,
+    RampingArrivalRate,
+    RampingSessions,
+    RateStage,
+    SessionsStage,
+)
 from ftpstorm.units import NS_PER_MS, NS_PER_S
 from ftpstorm.vocabulary import LATENCY_PHASES, FailureClass, Outcome
 
@@ -44,6 +51,7 @@ _SCOPES: Final[dict[FailureClass, str]] = {
     FailureClass.FILE_ERROR: "none",
     FailureClass.UNSUPPORTED: "none",
     FailureClass.PROTOCOL_ERROR: "none",
+    FailureClass.TRANSFER_CORRUPT: "none",
 }
 """Whose limit a failure class shows; every other class is the server's."""
 
@@ -115,7 +123,7 @@ def _example(evidence: Evidence, row: np.void) -> Example:
     address = evidence.address(int(row["target"]))
     local_port = int(row["local_port"])
     remote_port = int(row["remote_port"]) or (address[1] if address else 0)
-    sources = evidence.plan.scenario.client.source_addresses
+    sources = evidence.plan.scenario.client.addresses
     source = sources[int(row["source"])] if int(row["source"]) < len(sources) else "*"
     ports = [f"tcp.port == {port}" for port in (local_port, remote_port) if port]
     return Example(
@@ -171,7 +179,7 @@ def _load(evidence: Evidence, index: int, name: str) -> LoadSummary:
     durations = aggregate.phase_durations(rows, moved)["session"]
     return LoadSummary(
         executor=load.executor,
-        flow=load.flow,
+        flow=load.flow if isinstance(load.flow, str) else ", ".join(f"{k} {v}" for k, v in load.flow.items()),
         sessions=sessions_of(evidence, rows, evidence.planned_by_load[name]),
         transfers={
             "offered": evidence.offered_by_load[name],
@@ -184,7 +192,10 @@ def _load(evidence: Evidence, index: int, name: str) -> LoadSummary:
 
 
 def windows(evidence: Evidence) -> list[Window]:
-    """Return a window for each burst, and one for each load that has no bursts."""
+    """Return a window for each burst or stage, and one for each load that has neither.
+
+    That of probe-until-success ends when a try had succeeded: its length is how long that took.
+    """
     found = []
     for index, (name, load) in enumerate(evidence.plan.loads):
         rows = evidence.sessions[evidence.sessions["load"] == index]
@@ -204,6 +215,19 @@ def windows(evidence: Evidence) -> list[Window]:
                         moved[(moved["session"] >= first) & (moved["session"] < last)],
                     )
                 )
+        elif isinstance(load, RampingArrivalRate | RampingSessions):
+            from_ns = load.start_time
+            stages: tuple[RateStage | SessionsStage, ...] = load.stages
+            for number, stage in enumerate(stages, 1):
+                to_ns = from_ns + stage.duration
+                due = rows[(rows["intended_ns"] >= from_ns) & (rows["intended_ns"] < to_ns)]
+                title = f"stage {number} of {len(load.stages)}, to {stage.target}"
+                moved_then = moved[np.isin(moved["session"], due["session"])]
+                found.append(_window(evidence, name, title, from_ns, to_ns, due, moved_then))
+                from_ns = to_ns
+        elif isinstance(load, ProbeUntilSuccess) and len(done := rows[rows["outcome"] == Outcome.SUCCEEDED]):
+            served_ns = int(done["end_ns"].min())
+            found.append(_window(evidence, name, "until a try succeeded", load.start_time, served_ns, rows, moved))
         else:
             to_ns = min(load_end_ns(load), evidence.load_end_ns)
             found.append(_window(evidence, name, "whole load", load.start_time, to_ns, rows, moved))

@@ -30,9 +30,7 @@ _STATES: Final = {
 def ports_of(evidence: Evidence) -> Ports:
     """Return ports and sockets by side, as sampled."""
     in_use, budget = evidence.client_ports
-    client = SidePorts(
-        range=evidence.plan.host.port_range, in_use_peak=in_use, budget=budget, **_states(evidence, "client")
-    )
+    client = SidePorts(range=evidence.plan.port_range, in_use_peak=in_use, budget=budget, **_states(evidence, "client"))
     server = SidePorts(
         range=evidence.declared_range,
         in_use_peak=evidence.pool_peak,
@@ -52,7 +50,7 @@ def _states(evidence: Evidence, host: str) -> dict[str, int | None]:
 
 def passive_ports_of(evidence: Evidence) -> PassivePorts:
     """Return what the passive replies showed of the server's range."""
-    rows = evidence.transfers[evidence.transfers["passive_port"] != 0]
+    rows = evidence.passive_transfers
     rows = rows[np.argsort(rows["passive_ns"], kind="stable")]
     ports = rows["passive_port"].astype(np.int64)
     distinct = np.unique(ports)

@@ -65,8 +65,7 @@ def server_passive_pool(evidence: Evidence, generator: Generator) -> Finding | A
 
 
 def _offered_ports(evidence: Evidence) -> Instants:
-    ports = evidence.transfers["passive_port"]
-    return np.unique(ports[ports != 0]).astype(np.int64)
+    return np.unique(evidence.passive_transfers["passive_port"]).astype(np.int64)
 
 
 def _pool_law(evidence: Evidence) -> tuple[float | None, int | None]:

@@ -280,6 +280,7 @@ class LoadSummary(SummaryModel):
 
     executor: str
     flow: str
+    """A flow, or several with their weights such as `download 3, upload 1`."""
     sessions: Sessions
     transfers: dict[str, int]
     """offered, attempted, succeeded, failed."""

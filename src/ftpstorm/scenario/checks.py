@@ -6,19 +6,33 @@ place. Tolerates anything: what has the wrong shape is validation's to report.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from ftpstorm.errors import Problem
+from ftpstorm.scenario.client import expand_addresses
 from ftpstorm.scenario.document import Document, KeyPath
 from ftpstorm.scenario.expressions import parse_metric
-from ftpstorm.scenario.flow import Step
+from ftpstorm.scenario.flow import Shorthand, Step
 from ftpstorm.scenario.schema import FAILURE_WORDS
-from ftpstorm.scenario.shapes import keys_of
+from ftpstorm.scenario.shapes import keys_of, model_at
+from ftpstorm.scenario.trace import parse_trace
+from ftpstorm.scenario.variables import BUILT_IN, has_variables, variables_in
 from ftpstorm.scenario.wording import did_you_mean
 from ftpstorm.vocabulary import Outcome
+
+
+def _takes_text(annotation: Any) -> bool:
+    model = model_at(annotation, {})
+    return model is not None and issubclass(model, Shorthand) and model.scalar_field() in ("file", "path", "retr")
+
+
+SHORT_TEXT: Final = frozenset(name for name, annotation in keys_of(Step).items() if _takes_text(annotation))
+"""Steps whose shorthand is a name or a path."""
+
+NAMES_A_FILE: Final = {"retr": "file", "size": "file", "abort": "retr"}
+"""Steps that need a file which is there, and the option that names it."""
 
 RawStep = tuple[KeyPath, str, Any]
 """Path, name and options of one step as written."""
@@ -31,6 +45,7 @@ def cross_check(document: Document) -> list[Problem]:
     return [
         *_flows_exist(document),
         *_files_exist(document),
+        *_variables_exist(document),
         *_flows_in_order(document),
         *_threshold_tags_exist(document),
         *_addresses(document),
@@ -60,9 +75,27 @@ def steps_of(document: Document, path: KeyPath) -> Iterator[RawStep]:
 def _flows_exist(document: Document) -> Iterator[Problem]:
     flows = mapping_at(document, "flows")
     for name, load in mapping_at(document, "load").items():
-        flow = load.get("flow") if isinstance(load, dict) else None
-        if isinstance(flow, str) and flows and flow not in flows:
+        if not isinstance(load, dict) or not flows:
+            continue
+        flow = load.get("flow")
+        if isinstance(flow, str) and flow not in flows:
             yield document.problem(("load", name, "flow"), "names no flow", did_you_mean(flow, flows, "flows"))
+        for mixed in flow if isinstance(flow, dict) else ():
+            if mixed not in flows:
+                hint = did_you_mean(str(mixed), flows, "flows")
+                yield document.problem(("load", name, "flow", mixed), "names no flow", hint, at_key=True)
+        yield from _traced_flows_exist(document, name, load.get("trace"), flows)
+
+
+def _traced_flows_exist(document: Document, name: str, trace: Any, flows: dict[str, Any]) -> Iterator[Problem]:
+    try:
+        named = parse_trace(trace).named if isinstance(trace, str) else ()
+    except ValueError:
+        return
+    for flow in named:
+        if flow not in flows:
+            hint = did_you_mean(flow, flows, "flows")
+            yield replace(document.problem(("load", name, "trace"), f"names no flow: {flow!r}", hint), value=None)
 
 
 def _files_exist(document: Document) -> Iterator[Problem]:
@@ -72,14 +105,38 @@ def _files_exist(document: Document) -> Iterator[Problem]:
     offered = {name.lstrip("/") for name in files}
     for flow in mapping_at(document, "flows"):
         for path, name, options in steps_of(document, ("flows", flow, "steps")):
-            if name != "retr":
+            key = NAMES_A_FILE.get(name)
+            if key is None:
                 continue
-            inside = isinstance(options, dict)
-            file = options.get("file") if isinstance(options, dict) else options
-            if isinstance(file, str) and file.lstrip("/") not in offered:
-                hint = did_you_mean(file, files, "files") if files else f"add `files: {{{file}: 1KiB}}`"
-                place = (*path, "file") if inside else path
-                yield document.problem(place, "names no file that the emulator has (`files`)", hint)
+            place = (*path, key) if isinstance(options, dict) else path
+            for there, file in _texts_at(place, options.get(key) if isinstance(options, dict) else options):
+                if not has_variables(file) and file.lstrip("/") not in offered:
+                    hint = did_you_mean(file, files, "files") if files else f"add `files: {{{file}: 1KiB}}`"
+                    yield document.problem(there, "names no file that the emulator has (`files`)", hint)
+
+
+def _texts_at(place: KeyPath, value: Any) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the text at `place`, or those of the list there, each with its place."""
+    if isinstance(value, str):
+        yield place, value
+    for index, item in enumerate(value if isinstance(value, list) else ()):
+        if isinstance(item, str):
+            yield (*place, index), item
+
+
+def _variables_exist(document: Document) -> Iterator[Problem]:
+    known = (*BUILT_IN, *(str(name) for name in mapping_at(document, "vars")))
+    for flow in mapping_at(document, "flows"):
+        for path, name, options in steps_of(document, ("flows", flow, "steps")):
+            fields = options if isinstance(options, dict) else {}
+            texts = [text for key in ("file", "path", "retr") for text in _texts_at((*path, key), fields.get(key))]
+            if name in SHORT_TEXT:
+                texts += _texts_at(path, options)
+            for place, text in texts:
+                for variable in variables_in(text):
+                    if variable not in known:
+                        hint = did_you_mean(variable, known, "variables")
+                        yield document.problem(place, f"unknown variable {{{variable}}} ({{{{ is a brace)", hint)
 
 
 def _flows_in_order(document: Document) -> Iterator[Problem]:
@@ -120,10 +177,10 @@ def _addresses(document: Document) -> Iterator[Problem]:
     sources = document.look(("client", "source_addresses"))
     for index, address in enumerate(sources if isinstance(sources, list) else ()):
         try:
-            ipaddress.ip_address(str(address))
+            expand_addresses((str(address),))
         except ValueError:
             place: KeyPath = ("client", "source_addresses", index)
-            yield document.problem(place, "must be an IP address of this host, not a name")
+            yield document.problem(place, "must be an IP address of this host or a network of up to 65535, not a name")
     host = document.look(("target", "host"))
     if isinstance(host, str) and (not host.strip() or any(letter in host for letter in "/@ ")):
         # No value is shown: a URL with a password in it may stand here.

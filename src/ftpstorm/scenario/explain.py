@@ -11,8 +11,18 @@ from pydantic_core import ErrorDetails
 from ftpstorm.errors import Problem
 from ftpstorm.scenario.checks import cross_check
 from ftpstorm.scenario.document import Document, KeyPath, copy_document
+from ftpstorm.scenario.drivers import driver_gaps
 from ftpstorm.scenario.schema import Scenario
-from ftpstorm.scenario.shapes import Located, as_model, child, discriminator, locate, model_at, tagged_models
+from ftpstorm.scenario.shapes import (
+    Located,
+    as_model,
+    child,
+    container_of,
+    discriminator,
+    locate,
+    model_at,
+    tagged_models,
+)
 from ftpstorm.scenario.wording import closest, describe, translate, unknown_key
 
 
@@ -27,6 +37,8 @@ def validate(document: Document) -> tuple[Scenario | None, tuple[Problem, ...]]:
         problems.extend(_explain(errors, document))
         problems.extend(_behind_wrong_tags(errors, document))
     problems.extend(cross_check(document))
+    if scenario is not None:
+        problems.extend(document.problem(path, message, hint) for path, message, hint in driver_gaps(scenario))
     return (None if problems else scenario), in_order(problems)
 
 
@@ -39,9 +51,14 @@ def _explain(errors: list[ErrorDetails], document: Document) -> list[Problem]:
     located = [(error, locate(error["loc"], Scenario, document.value)) for error in errors]
     answered: set[KeyPath] = set()
     problems: list[Problem] = []
+    mixed = _scalar_or_container(where.union for _, where in located if where.union is not None)
     for error, where in located:
         if where.union is not None:
             path, alternative = where.union
+            if path in mixed and any(_meant(other, document.look(path)) for other in mixed[path]):
+                if _meant(alternative, document.look(path)) and (problem := _one(error, where, document)) is not None:
+                    problems.append(problem)
+                continue
             chosen = model_at(_annotation_at(path, document.value), document.look(path))
             if not (isinstance(document.look(path), dict) and chosen is not None):
                 if path not in answered:
@@ -55,6 +72,24 @@ def _explain(errors: list[ErrorDetails], document: Document) -> list[Problem]:
         if problem is not None:
             problems.append(problem)
     return problems
+
+
+def _scalar_or_container(unions: Iterable[tuple[KeyPath, str]]) -> dict[KeyPath, set[str]]:
+    """Return the places where one kind of scalar or a list (or mapping) of them is wanted, with the alternatives."""
+    alternatives: dict[KeyPath, set[str]] = {}
+    for path, alternative in unions:
+        alternatives.setdefault(path, set()).add(alternative)
+    return {
+        path: names
+        for path, names in alternatives.items()
+        if any(container_of(name) for name in names) and sum(container_of(name) is None for name in names) <= 1
+    }
+
+
+def _meant(alternative: str, value: Any) -> bool:
+    """Tell whether a value was meant as this alternative of such a union."""
+    kind = container_of(alternative)
+    return not isinstance(value, list | dict) if kind is None else isinstance(value, kind)
 
 
 def _behind_wrong_tags(errors: list[ErrorDetails], document: Document) -> list[Problem]:

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from ftpstorm.scenario.types import Documented, DurationNs, Frozen, PositiveCount, SizeBytes
-from ftpstorm.units import parse_duration
+from ftpstorm.units import parse_duration, parse_size
+
+
+def _sizes_text(value: int | tuple[int, ...]) -> str | list[str]:
+    return f"{value}B" if isinstance(value, int) else [f"{size}B" for size in value]
+
+
+SizeOrList = Annotated[
+    SizeBytes | Annotated[tuple[SizeBytes, ...], Field(min_length=1)],
+    PlainSerializer(_sizes_text, return_type=str | list[str]),
+]
+"""A size, or a list of sizes."""
 
 
 class Shorthand(Documented):
@@ -35,16 +54,31 @@ class Close(Documented):
     first: Literal["natural", "client", "server"] = "natural"
     """`natural`: whoever sends the data (server on RETR and LIST, client on STOR). `client` on RETR closes as soon as
     the expected bytes are in; `server` on STOR is not possible and refused."""
-    with_: Literal["fin", "rst"] = Field(default="fin", alias="with")
-    """`rst` sets SO_LINGER(1, 0): no TIME_WAIT on either side."""
+    with_: Literal["fin", "rst", "half"] = Field(default="fin", alias="with")
+    """`rst` sets SO_LINGER(1, 0): no TIME_WAIT on either side. `half` sends FIN by shutdown(2) and keeps the socket to
+    read until the server has closed as well; only where the client closes first. A lingering close other than by reset
+    is not offered: close(2) would block the whole worker (socket(7))."""
 
 
 class TransferOptions(Shorthand):
     """Options that every step with a data connection has."""
 
-    mode: Literal["epsv", "pasv", "auto"] | None = None
+    mode: Literal["epsv", "pasv", "auto", "active", "eprt"] | None = None
     """Overrides `client.mode`."""
     close: Close = Close()
+
+    @classmethod
+    def uploads(cls) -> bool:
+        """Whether the client sends the data, and so closes first by nature."""
+        return False
+
+    @model_validator(mode="after")
+    def _who_can_close(self) -> Self:
+        if self.uploads() and self.close.first == "server":
+            raise ValueError("an upload ends when the client closes; `close.first: server` is not possible")
+        if not self.uploads() and self.close.with_ == "half" and self.close.first != "client":
+            raise ValueError("the server closes first here; `close.with: half` needs `close.first: client`")
+        return self
 
 
 class LoginOptions(Shorthand):
@@ -54,28 +88,48 @@ class LoginOptions(Shorthand):
 class RetrOptions(TransferOptions):
     """Download a file and discard it."""
 
-    file: str
+    file: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    """Its name, or a list that sessions and their steps take in turn. As in all names and paths, variables in braces
+    are filled in: `{session}`, `{operation}`, `{worker}`, `{user}` and the scenario's `vars`."""
+    offset: SizeBytes = "0B"  # type: ignore[assignment]
+    """Where to begin: REST goes before RETR, and 350 is expected (RFC 3659 section 5)."""
+    verify: Annotated[str, Field(pattern=r"^(size|pattern|sha256:[0-9a-f]{64})$")] | None = None
+    """Check what came: `size` against `files`, or else against the server's answer to SIZE, asked once for each file
+    and worker before its first download; `pattern` each byte against what ftpstorm's emulator fills its files with;
+    `sha256:` and 64 hex digits the digest of all bytes that came. A wrong size fails as transfer-short, wrong bytes as
+    transfer-corrupt. The size is always checked where `files` tells it."""
 
     @classmethod
     def scalar_field(cls) -> str | None:
         return "file"
 
 
-class StorOptions(TransferOptions):
-    """Upload `size` bytes under the name `file`; `{session}` and `{operation}` in it are replaced by numbers."""
+class UploadOptions(TransferOptions):
+    """What all uploads have."""
 
-    file: str = "upload-{session}-{operation}.bin"
-    size: SizeBytes = "1KiB"  # type: ignore[assignment]
+    file: str | Annotated[tuple[str, ...], Field(min_length=1)] = "upload-{session}-{operation}.bin"
+    size: SizeOrList = "1KiB"  # type: ignore[assignment]
 
     @classmethod
     def scalar_field(cls) -> str | None:
         return "size"
 
-    @model_validator(mode="after")
-    def _client_sends(self) -> StorOptions:
-        if self.close.first == "server":
-            raise ValueError("an upload ends when the client closes; `close.first: server` is not possible on stor")
-        return self
+    @classmethod
+    def uploads(cls) -> bool:
+        return True
+
+
+class StorOptions(UploadOptions):
+    """Upload `size` bytes under the name `file`; of lists, sessions and their steps take an entry in turn."""
+
+    offset: SizeBytes = "0B"  # type: ignore[assignment]
+    """Where in the file to begin: REST goes before STOR, and 350 is expected; `size` bytes follow."""
+    verify: Literal["size"] | None = None
+    """`size` asks the server for SIZE after the upload: anything but `offset` + `size` fails as transfer-short."""
+
+
+class AppeOptions(UploadOptions):
+    """Append `size` bytes to `file`."""
 
 
 class ListOptions(TransferOptions):
@@ -118,8 +172,114 @@ class NoopOptions(Shorthand):
     """Send NOOP."""
 
 
+class SizeOptions(Shorthand):
+    """Ask for the size of a file (RFC 3659)."""
+
+    file: str
+
+    @classmethod
+    def scalar_field(cls) -> str | None:
+        return "file"
+
+
+class MkdOptions(Shorthand):
+    """Make a directory."""
+
+    path: str
+
+    @classmethod
+    def scalar_field(cls) -> str | None:
+        return "path"
+
+
+class DeleOptions(Shorthand):
+    """Delete a file."""
+
+    file: str
+
+    @classmethod
+    def scalar_field(cls) -> str | None:
+        return "file"
+
+
+class TypeOptions(Shorthand):
+    """Set the representation type; login sets `I`. Bytes are counted as they come, whatever the type."""
+
+    type: Literal["A", "I"]
+
+    @classmethod
+    def scalar_field(cls) -> str | None:
+        return "type"
+
+
+def _amount_or_duration(text: str) -> str:
+    try:
+        parse_duration(text)
+    except ValueError:
+        try:
+            parse_size(text)
+        except ValueError:
+            raise ValueError("neither a size nor a duration; write one such as 10KiB or 500ms") from None
+    return text
+
+
+class AbortOptions(TransferOptions):
+    """Start a transfer and end it with ABOR. It has succeeded when the server has answered both commands as RFC 959
+    has it, in either order: 426 (or the transfer's own 2xx) and 225 or 226. `close.first: client` closes the data
+    connection right after ABOR is sent; by nature the client reads on until the server has closed it."""
+
+    retr: str | None = None
+    """The file to download."""
+    stor: SizeBytes | None = None
+    """Or how much to upload, as `abort-{session}-{operation}.bin`."""
+    after: Annotated[
+        str,
+        AfterValidator(_amount_or_duration),
+        WithJsonSchema({"type": "string", "title": "Size or duration", "examples": ["10KiB", "500ms"]}),
+    ] = "0s"
+    """When to send ABOR: once so many bytes have moved, or so long after the transfer command was sent; `0s` at once.
+    A transfer that ends before is aborted afterwards."""
+    signal: Literal["plain", "telnet"] = "plain"
+    """`telnet` sends the Telnet IP and Synch signals before the command, as urgent data, as RFC 959 section 4.1.3 says;
+    `plain` the command alone, as most clients do. Over TLS it is always plain."""
+
+    @classmethod
+    def scalar_field(cls) -> str | None:
+        return "retr"
+
+    @model_validator(mode="after")
+    def _one_transfer(self) -> Self:
+        if (self.retr is None) == (self.stor is None):
+            raise ValueError("give exactly one of `retr` and `stor`")
+        return self
+
+    @property
+    def after_bytes(self) -> int:
+        """Bytes that must have moved."""
+        return 0 if self.after_ns is not None else parse_size(self.after)
+
+    @property
+    def after_ns(self) -> int | None:
+        """Nanoseconds after the command; None where `after` is a size."""
+        try:
+            return parse_duration(self.after)
+        except ValueError:
+            return None
+
+
 class QuitOptions(Shorthand):
     """Send QUIT, wait for 221 and for the server's close."""
+
+    close: Close = Close()
+    """`first: natural` and `server` give the server a second to close first; `client` closes as soon as 221 is in."""
+
+    @model_validator(mode="after")
+    def _who_can_close(self) -> Self:
+        if self.close.with_ != "fin" and self.close.first != "client":
+            raise ValueError(
+                f"the server closes first here; `close.with: {self.close.with_}` needs `close.first: client`"
+            )
+        return self
 
 
 class RepeatOptions(Documented):
@@ -140,6 +300,12 @@ class Step(Documented):
     mlsd: ListOptions | None = None
     pasv_only: PasvOnlyOptions | None = Field(default=None, alias="pasv-only")
     cwd: CwdOptions | None = None
+    appe: AppeOptions | None = None
+    size: SizeOptions | None = None
+    mkd: MkdOptions | None = None
+    dele: DeleOptions | None = None
+    type: TypeOptions | None = None
+    abort: AbortOptions | None = None
     noop: NoopOptions | None = None
     think: ThinkOptions | None = None
     quit: QuitOptions | None = None

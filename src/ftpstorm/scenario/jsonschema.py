@@ -88,8 +88,12 @@ def _parts(schema: Any) -> Iterator[_JsonSchema]:
 
 
 def _admit_variables(part: _JsonSchema) -> None:
-    """Let a constrained text or number be a text with ``${NAME}`` in it instead."""
-    constrained = (part.get("type") == "string" and "pattern" in part) or part.get("type") in ("integer", "number")
+    """Let a constrained text, a number, true or false be a text with ``${NAME}`` in it instead."""
+    constrained = (part.get("type") == "string" and "pattern" in part) or part.get("type") in (
+        "integer",
+        "number",
+        "boolean",
+    )
     if constrained or "enum" in part:
         rule = {key: part.pop(key) for key in ("type", "pattern", "enum", "minimum", "maximum") if key in part}
         part["anyOf"] = [rule, {"type": "string", "pattern": VARIABLE}]

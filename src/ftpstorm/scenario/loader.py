@@ -20,10 +20,12 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from ftpstorm.errors import Problem, ScenarioError, UsageError
 from ftpstorm.scenario.document import Document, KeyPath, copy_document, read_document, render_path
 from ftpstorm.scenario.explain import in_order, validate
+from ftpstorm.scenario.load import Replay
 from ftpstorm.scenario.overrides import AssignmentError, assign, parse_override, split_keys
 from ftpstorm.scenario.schema import Scenario
+from ftpstorm.scenario.trace import parse_trace
 from ftpstorm.scenario.warnings import remarks
-from ftpstorm.scenario.wording import did_you_mean
+from ftpstorm.scenario.wording import did_you_mean, split_hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,52 @@ def load_text(
     scenario, found = validate(effective)
     if scenario is None:
         raise ScenarioError(name, found)
+    scenario = _with_files(scenario, effective, name)
     warnings = remarks(scenario, effective, overridden)
     scenario, unfit = _without_unfit_variants(scenario, effective)
     return Loaded(scenario, Path(name), variant, (*warnings, *unfit), base)
+
+
+def _with_files(scenario: Scenario, document: Document, name: str) -> Scenario:
+    """Return the scenario with its replay files read, and with the path of its users' file as seen from here.
+
+    A run keeps what it replayed, so the trace goes into the scenario; of the accounts it keeps nothing but the path.
+    """
+    folder = Path(name).parent
+    changes: dict[str, Any] = {}
+    if scenario.users is not None:
+        changes["users"] = scenario.users.model_copy(update={"from_": str(_beside(folder, scenario.users.from_))})
+    problems: list[Problem] = []
+    loads = dict(scenario.load)
+    for key, load in scenario.load.items():
+        if not isinstance(load, Replay) or load.trace is not None or load.file is None:
+            continue
+        here: KeyPath = ("load", key, "file")
+        try:
+            text = _beside(folder, load.file).read_text(encoding="utf-8-sig")
+            named = parse_trace(text).named
+        except (OSError, UnicodeDecodeError) as error:
+            why = (error.strerror or str(error)) if isinstance(error, OSError) else "is not UTF-8 text"
+            problems.append(document.problem(here, f"cannot be read: {why}"))
+            continue
+        except ValueError as error:
+            problems.append(document.problem(here, *split_hint(str(error))))
+            continue
+        for flow in named:
+            if flow not in scenario.flows:
+                hint = did_you_mean(flow, scenario.flows, "flows")
+                problems.append(document.problem(here, f"names no flow: {flow!r}", hint))
+        loads[key] = load.model_copy(update={"trace": text})
+        changes["load"] = loads
+    if problems:
+        raise ScenarioError(name, in_order(problems))
+    return scenario.model_copy(update=changes) if changes else scenario
+
+
+def _beside(folder: Path, file: str) -> Path:
+    """Return where a file that a scenario names is: beside the scenario, else as seen from the working directory."""
+    beside = folder / file
+    return beside if beside.exists() else Path(file)
 
 
 class _Representer(RoundTripRepresenter):

@@ -6,6 +6,7 @@ here; what only YAML positions can tell (line and column, did-you-mean) belongs 
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, field_validator
@@ -16,6 +17,7 @@ from ftpstorm.scenario.flow import Flow
 from ftpstorm.scenario.load import Load
 from ftpstorm.scenario.target import Target
 from ftpstorm.scenario.types import Count, Documented, DurationNs, PositiveCount, PositiveRate, SizeBytes
+from ftpstorm.scenario.variables import BUILT_IN, NAME
 from ftpstorm.vocabulary import Cause, FailureClass
 
 FAILURE_WORDS: Final = tuple(member.word for member in FailureClass if member)
@@ -43,6 +45,15 @@ def _count_condition(text: str) -> str:
     return text
 
 
+def _variable_name(text: str) -> str:
+    if not re.fullmatch(NAME, text):
+        raise ValueError("a variable's name has lower-case letters, digits and underscores, and begins with no digit")
+    if text in BUILT_IN:
+        raise ValueError(f"{text!r} is a variable that every scenario has")
+    return text
+
+
+VariableName = Annotated[str, AfterValidator(_variable_name)]
 MetricText = Annotated[str, AfterValidator(_metric)]
 Condition = Annotated[str, AfterValidator(_condition)]
 FailureName = Annotated[str, AfterValidator(_failure_name)]
@@ -94,6 +105,16 @@ class Expect(Documented):
     """Failure class, `any`, or `any-other` (all not named here), to a condition such as `count>0`."""
 
 
+class Users(Documented):
+    """Accounts to log in with, instead of `target.user`."""
+
+    from_: Annotated[str, Field(min_length=1)] = Field(alias="from")
+    """CSV file of `user,password`, with or without that heading. Looked for beside the scenario file, else from the
+    working directory. Its passwords reach no results and no log."""
+    pick: Literal["round-robin", "random"] = "round-robin"
+    """Which account a session takes: the next by its number, or one by the scenario's `seed` and that number."""
+
+
 class Variant(Documented):
     """The same scenario with other settings."""
 
@@ -118,6 +139,9 @@ class Scenario(Documented):
     target: Target
     client: Client = Client()
     flows: Annotated[dict[str, Flow], Field(min_length=1)]
+    users: Users | None = None
+    vars: dict[VariableName, str | Annotated[tuple[str, ...], Field(min_length=1)]] = {}
+    """Variables for names and paths in steps, such as `{region}`: a text, or a list that sessions take in turn."""
     files: dict[str, SizeBytes] = {}
     """Files that the emulator offers for download, by name and size."""
     load: Annotated[dict[str, Load], Field(min_length=1, max_length=250)]

@@ -134,6 +134,28 @@ def child(annotation: Any, value: Any, key: str | int) -> Any:
     return mapping_value(annotation)
 
 
+def container_of(alternative: str) -> type | None:
+    """Return list or dict for pydantic's name of an alternative that is one, None for all others."""
+    return list if alternative.startswith("tuple[") else dict if alternative.startswith("dict[") else None
+
+
+def _alternative(parts: Sequence[Any], name: str) -> Any:
+    """Return the type that pydantic's `name` of a union's alternative stands for, None where that is not sure."""
+    container = container_of(name)
+    wanted = tuple if container is list else container
+    for part in parts:
+        if getattr(as_model(part), "__name__", None) == name:
+            return part
+    found = [
+        part
+        for part in parts
+        if as_model(part) is None
+        and (get_origin(split_annotated(part)[0]) is wanted)
+        and (wanted is not None or get_origin(split_annotated(part)[0]) is None)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
 def locate(location: Sequence[str | int], root: Any, value: Any) -> Located:
     """Return where an error of pydantic's `location` stands in `value`, which was validated as `root`.
 
@@ -152,7 +174,7 @@ def locate(location: Sequence[str | int], root: Any, value: Any) -> Located:
         parts = alternatives(annotation)
         if len(parts) > 1 and not tagged:
             union = (path, str(element))
-            annotation = next((part for part in parts if getattr(as_model(part), "__name__", None) == element), None)
+            annotation = _alternative(parts, str(element))
             continue
         owner = as_model(parts[0]) if parts else None
         annotation = child(annotation, value, element) if annotation is not None else None

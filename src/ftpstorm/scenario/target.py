@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -31,6 +31,8 @@ class ConnectionCap(Documented):
 class Emulator(Documented):
     """The embedded FTP server and its faults."""
 
+    address: Literal["127.0.0.1", "::1"] = "127.0.0.1"
+    """Where it listens: over `::1` everything goes over IPv6, and PASV is refused."""
     passive_ports: PositiveCount | Annotated[str, Field(pattern=r"^\d+-\d+$")] = 1000
     """Size of the passive pool, or the ports themselves as `10000-10019`."""
     hold: Hold = Hold()
@@ -71,6 +73,38 @@ class Emulator(Documented):
         return last - first + 1
 
 
+IMPLICIT_PORT: Final = 990
+"""ftps (IANA): the port where TLS begins before the greeting."""
+
+
+class Tls(Documented):
+    """FTP over TLS (RFC 4217), and what of the server's certificate is checked."""
+
+    mode: Literal["none", "explicit", "implicit"] = "none"
+    """`explicit`: AUTH TLS after the greeting; `implicit`: TLS right after connect, port 990 unless `port` is given."""
+    verify: bool = True
+    """Check the server's certificate and its name, on control and data connections; false accepts any."""
+    ca_file: str | None = None
+    """PEM file of the authorities to trust, as seen from where ftpstorm starts; null: those of this system."""
+    server_name: str | None = None
+    """Name to ask for and to look for in the certificate; null: `host`."""
+    session_reuse: bool = True
+    """Resume the control connection's TLS session on data connections. Servers may refuse those that do not: that
+    fails as `data-tls`."""
+    prot: Literal["P", "C"] = "P"
+    """PROT level: `P` protects data connections too, `C` leaves them in plain text."""
+    min_version: Literal["1.2", "1.3"] | None = None
+    """Lowest TLS version to agree on; null: what the TLS library allows."""
+    max_version: Literal["1.2", "1.3"] | None = None
+    """Highest TLS version to agree on; null: what the TLS library allows."""
+
+    @model_validator(mode="after")
+    def _versions_in_order(self) -> Tls:
+        if self.min_version == "1.3" and self.max_version == "1.2":
+            raise ValueError("`min_version` is above `max_version`")
+        return self
+
+
 class Target(Documented):
     """The server under test: the embedded emulator, or a host."""
 
@@ -78,6 +112,7 @@ class Target(Documented):
     host: str | None = None
     """Name or address. Anything but loopback needs --allow-target and a `guard`."""
     port: Port = 21
+    """990 where `tls.mode` is `implicit`."""
     user: str = "anonymous"
     password_env: str | None = None
     """Environment variable that holds the password."""
@@ -85,11 +120,24 @@ class Target(Documented):
     """File whose first line is the password."""
     passive_ports: Annotated[str, Field(pattern=r"^\d+-\d+$")] | None = None
     """The server's declared passive range, such as `10000-10019`, where you know it: ports outside it are reported."""
+    tls: Tls = Tls()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _port_of_implicit_tls(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "port" not in value:
+            tls = value.get("tls")
+            mode = tls.get("mode") if isinstance(tls, dict) else getattr(tls, "mode", None)
+            if mode == "implicit":
+                return {**value, "port": IMPLICIT_PORT}
+        return value
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Target:
         if (self.emulator is None) == (self.host is None):
             raise ValueError("give exactly one of `emulator` and `host`")
+        if self.emulator is not None and self.tls.mode != "none":
+            raise ValueError("the emulator speaks no TLS; give a `host` that does")
         if self.password_env and self.password_file:
             raise ValueError("give at most one of `password_env` and `password_file`")
         return self

@@ -103,16 +103,21 @@ SizeBytes = Annotated[
 ]
 """Bytes, written as ``4KiB`` or ``4kB``; >= 0."""
 
+_RATE_SCHEMA = WithJsonSchema(
+    {"title": "Rate", "type": "string", "pattern": r"^\d+(\.\d+)?/(s|min|m|h|d)$", "examples": ["97/s", "10/min"]}
+)
+
+AnyRate = Annotated[Rate, BeforeValidator(_rate), PlainSerializer(_rate_text, return_type=str), _RATE_SCHEMA]
+"""Events for each unit of time, written as ``97/s``, ``10/min`` or ``1200/h``; 0 or more."""
+
 PositiveRate = Annotated[
     Rate,
     BeforeValidator(_rate),
     AfterValidator(_positive),
     PlainSerializer(_rate_text, return_type=str),
-    WithJsonSchema(
-        {"title": "Rate", "type": "string", "pattern": r"^\d+(\.\d+)?/(s|min|m|h|d)$", "examples": ["97/s", "10/min"]}
-    ),
+    _RATE_SCHEMA,
 ]
-"""Events for each unit of time, written as ``97/s``, ``10/min`` or ``1200/h``; above 0."""
+"""As AnyRate, above 0."""
 
 Port = Annotated[int, Field(ge=1, le=65_535), NOT_BOOL]
 Count = Annotated[int, Field(ge=0), NOT_BOOL]

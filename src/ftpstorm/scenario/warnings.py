@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from ftpstorm.errors import Problem
 from ftpstorm.scenario.document import Document, KeyPath, render_path
 from ftpstorm.scenario.expressions import Expression, parse_expression
-from ftpstorm.scenario.load import ConstantArrivalRate, ConstantSessions
+from ftpstorm.scenario.load import ConstantArrivalRate, ConstantSessions, PoissonArrivalRate
 from ftpstorm.scenario.schema import Expect, Scenario
 from ftpstorm.units import format_duration
 from ftpstorm.vocabulary import Cause
@@ -31,7 +31,7 @@ def _too_short_to_measure(scenario: Scenario, document: Document) -> Iterator[Pr
         return
     needed = HOLD_PERIODS_MIN * emulator.hold.for_
     for name, load in scenario.load.items():
-        if isinstance(load, ConstantArrivalRate | ConstantSessions) and load.duration < needed:
+        if isinstance(load, ConstantArrivalRate | PoissonArrivalRate | ConstantSessions) and load.duration < needed:
             yield document.problem(
                 ("load", name, "duration"),
                 f"too short to measure a sustained rate: less than {HOLD_PERIODS_MIN} hold periods "
@@ -66,7 +66,7 @@ def _wants_some(condition: Expression) -> bool:
 
 
 def _unused_flows(scenario: Scenario, document: Document) -> Iterator[Problem]:
-    used = {load.flow for load in scenario.load.values()}
+    used = {flow for load in scenario.load.values() for flow in load.flow_names}
     for name in scenario.flows:
         if name not in used:
             yield document.problem(("flows", name), "no load uses this flow", at_key=True)

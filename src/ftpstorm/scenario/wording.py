@@ -21,6 +21,7 @@ PATTERN_WORDS: Final[Mapping[str, str]] = {
     r"^\d+-\d+$": "a range of ports such as 10000-10019",
     r"^[a-z0-9][a-z0-9-]*$": "lower-case letters, digits and hyphens",
     r"^[^.]+(\.\d+[a-z]+)?\.\.[^.]+": "two durations such as 2s..30s",
+    r"^(size|pattern|sha256:[0-9a-f]{64})$": "size, pattern, or sha256: and 64 lower-case hex digits",
 }
 """What each text pattern of the schema asks for."""
 
@@ -234,6 +235,8 @@ _HANDLERS: Final[Mapping[str, Callable[[ErrorDetails, Located, Any], Words]]] = 
     "union_tag_invalid": _tag,
     "union_tag_not_found": _tag,
     "string_type": _text,
+    "bool_type": _number,
+    "bool_parsing": _number,
     "int_type": _number,
     "int_parsing": _number,
     "int_from_float": _number,

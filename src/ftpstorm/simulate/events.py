@@ -6,13 +6,14 @@ The model is of the whole plan, all shards and workers together, since they pres
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from heapq import heappop, heappush, heapreplace
 
-from ftpstorm.arrivals.schedules import Schedule, schedule_of
+from ftpstorm.arrivals.ramps import Span, slot_spans
+from ftpstorm.arrivals.schedules import Schedule
 from ftpstorm.plan.plan import Plan
 from ftpstorm.records.schema import OPERATIONS, SESSIONS, Table
-from ftpstorm.scenario.load import ConstantSessions, SharedIterations
+from ftpstorm.scenario.load import ConstantSessions, ProbeUntilSuccess, RampingSessions, SharedIterations
 from ftpstorm.simulate.service import ServiceTimes
 from ftpstorm.simulate.session import Session, drop_row
 from ftpstorm.simulate.world import CAP_TEXT, POOL_TEXT, LoadModel, Row, World, load_models
@@ -75,14 +76,24 @@ class Simulation:
                 sessions.clear()
 
     def _begin_load(self, load: LoadModel) -> None:
-        schedule = schedule_of(load.load)
-        if schedule is not None:
-            self._push(load.load.start_time, self._arrivals(load, schedule))
+        start = load.load.start_time
+        if load.schedule is not None:
+            self._push(start, self._arrivals(load, load.schedule))
             return
-        assert isinstance(load.load, ConstantSessions | SharedIterations)
-        numbers = iter(range(load.load.iterations) if isinstance(load.load, SharedIterations) else range(1 << 32))
-        for _ in range(load.load.sessions):
-            self._push(load.load.start_time, self._slot(load, numbers))
+        closed = load.load
+        numbers = iter(range(closed.iterations) if isinstance(closed, SharedIterations) else range(1 << 32))
+        if isinstance(closed, ProbeUntilSuccess):
+            self._push(start, self._probe(load, closed.every, numbers))
+        elif isinstance(closed, RampingSessions):
+            stages = [(stage.duration, stage.target) for stage in closed.stages]
+            for slot in range(closed.sessions):
+                spans = slot_spans(closed.start_sessions, stages, slot)
+                if spans:
+                    self._push(start + spans[0].from_ns, self._ramped_slot(load, spans, numbers))
+        else:
+            assert isinstance(closed, ConstantSessions | SharedIterations)
+            for _ in range(closed.sessions):
+                self._push(start, self._slot(load, numbers))
 
     def _arrivals(self, load: LoadModel, schedule: Schedule) -> Iterator[int]:
         """Begin the sessions of an open load when they are due."""
@@ -98,22 +109,46 @@ class Simulation:
                 self.world.session_rows.append(drop_row(load, number, instant))
                 continue
             self._begun += 1
-            script = Session(self.world, load, number, instant).script()
+            script = Session(self.world, load.pick(number), number, instant).script()
             following = next(script, None)
             if following is not None:
                 self._push(following, script)
 
     def _slot(self, load: LoadModel, numbers: Iterator[int]) -> Iterator[int]:
         """One session after another, until the load's end or, for shared iterations, until none is left."""
-        instant = load.load.start_time
-        while instant < load.end_ns:
+        yield from self._go_on(load, load.load.start_time, load.end_ns, numbers)
+
+    def _ramped_slot(self, load: LoadModel, spans: tuple[Span, ...], numbers: Iterator[int]) -> Iterator[int]:
+        """One session after another in each of the slot's spans."""
+        free = 0
+        for span in spans:
+            begin = max(free, load.load.start_time + span.from_ns)
+            free = yield from self._go_on(load, begin, min(load.load.start_time + span.to_ns, load.end_ns), numbers)
+
+    def _go_on(self, load: LoadModel, instant: int, until: int, numbers: Iterator[int]) -> Generator[int, None, int]:
+        """One session after another from `instant` until `until`; return when the last one ended."""
+        while instant < until:
             yield instant
             number = next(numbers, None)
             if number is None:
-                return
+                break
             self._begun += 1
-            end = yield from Session(self.world, load, number, instant).script()
+            end = yield from Session(self.world, load.pick(number), number, instant).script()
             instant = max(end, instant + BUSY_SLOT_NS)
+        return instant
+
+    def _probe(self, load: LoadModel, every: int, numbers: Iterator[int]) -> Iterator[int]:
+        """One try after another until one succeeds."""
+        due = load.load.start_time
+        while due < load.end_ns:
+            yield due
+            number = next(numbers)
+            self._begun += 1
+            session = Session(self.world, load.pick(number), number, due)
+            end = yield from session.script()
+            if session.first is None and not session.interrupted:
+                return
+            due = max(due + every, end)
 
     def _push(self, instant: int, process: Iterator[int]) -> None:
         self._sequence += 1

@@ -11,9 +11,8 @@ from ftpstorm.limits.limit import Limit, Symbol
 from ftpstorm.limits.occupancy import occupancy, time_to_exhaustion_s
 from ftpstorm.limits.ports import LINUX_EPHEMERAL_RANGE
 from ftpstorm.limits.timewait import LINUX_TIME_WAIT
-from ftpstorm.plan.plan import Plan, planned_sessions, transfers_of
+from ftpstorm.plan.plan import Plan, ends_early, load_end_ns, transfers_of
 from ftpstorm.records.estimate import sustained_rate
-from ftpstorm.scenario.load import SharedIterations
 from ftpstorm.simulate.bounds import path_limits
 from ftpstorm.simulate.events import Simulation
 from ftpstorm.simulate.openings import leave_open
@@ -157,7 +156,7 @@ def _assumptions(plan: Plan) -> tuple[str, ...]:
 
 def _habits(plan: Plan) -> list[str]:
     habits = []
-    for name in sorted({load.flow for _, load in plan.loads}):
+    for name in sorted(plan.used_flows):
         habit = plan.scenario.flows[name].on_failure
         habits.append(
             f"{name}: {habit if isinstance(habit, str) else f'retry {habit.retry.times} times, then continue'}"
@@ -170,10 +169,12 @@ def _habits(plan: Plan) -> list[str]:
 
 def _estimator(plan: Plan, shape: Shape) -> EstimatorInputs:
     emulator = plan.scenario.target.emulator
-    open_ended = all(isinstance(load, SharedIterations) for _, load in plan.loads)
+    ends = [load_end_ns(load) for _, load in plan.loads if not ends_early(load)]
+    certain = min(max(ends, default=0), plan.scenario.stop.max_duration)
     return EstimatorInputs(
         load_start_ns=shape.load_start_ns,
-        load_end_ns=None if open_ended else shape.load_end_ns,
+        load_end_ns=None if certain < shape.load_end_ns else shape.load_end_ns,
+        load_end_at_least_ns=certain,
         load_end_at_most_ns=shape.load_end_ns,
         pool_size=None if emulator is None else emulator.passive_count,
         hold_ns=None if emulator is None else 0 if emulator.hold.after == "none" else emulator.hold.for_,
@@ -186,7 +187,9 @@ def _expected(plan: Plan, simulation: Simulation, tally: Tally, estimator: Estim
     ran_out = exhausted not in (Cause.NONE, Cause.UNKNOWN)
     load_end_ns = estimator.load_end_ns
     if load_end_ns is None:
-        load_end_ns = min(estimator.load_end_at_most_ns, tally.last_start_ns or 0)
+        load_end_ns = min(
+            estimator.load_end_at_most_ns, max(estimator.load_end_at_least_ns, tally.last_start_ns or 0)
+        )
     seen_until_ns = load_end_ns if simulation.cut_at_ns is None else min(load_end_ns, simulation.cut_at_ns)
     seen_until_ns = max(seen_until_ns, estimator.load_start_ns)
     pool_empty_ns = tally.first_ns.get(FailureClass.PASSIVE_EXHAUSTED)
@@ -212,13 +215,13 @@ def _expected(plan: Plan, simulation: Simulation, tally: Tally, estimator: Estim
 
 
 def _transfers_at_all(plan: Plan) -> bool:
-    return any(transfers_of(plan.scenario.flows[load.flow]) for _, load in plan.loads)
+    return any(transfers_of(plan.scenario.flows[name]) for name in plan.used_flows)
 
 
 def _sessions(plan: Plan, simulation: Simulation, tally: Tally) -> ExpectedSessions:
     outcomes = tally.outcomes
     started = outcomes[Outcome.SUCCEEDED] + outcomes[Outcome.FAILED] + outcomes[Outcome.INTERRUPTED]
-    planned = [planned_sessions(load) for _, load in plan.loads]
+    planned = [plan.planned_sessions(name) for name, _ in plan.loads]
     counted = started + outcomes[Outcome.DROPPED] + simulation.not_due
     known = [count for count in planned if count is not None]
     return ExpectedSessions(
@@ -233,13 +236,10 @@ def _sessions(plan: Plan, simulation: Simulation, tally: Tally) -> ExpectedSessi
 
 
 def _transfers(plan: Plan, tally: Tally) -> ExpectedTransfers:
-    offered: int | None = 0
-    for _, load in plan.loads:
-        sessions = planned_sessions(load)
-        each = transfers_of(plan.scenario.flows[load.flow])
-        offered = None if offered is None or sessions is None else offered + sessions * each
+    offered = [plan.offered_transfers(name) for name, _ in plan.loads]
+    known = [count for count in offered if count is not None]
     return ExpectedTransfers(
-        offered=offered,
+        offered=sum(known) if len(known) == len(offered) else None,
         attempted=sum(tally.transfers.values()),
         retried=tally.retried,
         succeeded=tally.transfers[Outcome.SUCCEEDED],

@@ -92,8 +92,10 @@ class EstimatorInputs(PredictionModel):
 
     load_start_ns: int
     load_end_ns: int | None
-    """None where it shows only in the run (shared-iterations): then the last session's start, if that is earlier than
-    `load_end_at_most_ns`."""
+    """None where it shows only in the run (shared-iterations, probe-until-success): then the last session's start,
+    within the two bounds that follow."""
+    load_end_at_least_ns: int = 0
+    """The latest end of the loads whose end is known."""
     load_end_at_most_ns: int
     pool_size: int | None
     hold_ns: int | None

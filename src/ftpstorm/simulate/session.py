@@ -182,7 +182,7 @@ class Session:
             if self.interrupted:
                 return
             if stage.quits:
-                self.keeper = Side.SERVER  # after 221 the server closes first
+                self.keeper = stage.keeper  # after 221 the server closes first, unless the scenario says otherwise
 
     def _retry(
         self, stage: Stage, ordinal: int, retry: Retry, failure: Failure
@@ -203,9 +203,9 @@ class Session:
         return last
 
     def _simple(self, stage: Stage, ordinal: int) -> None:
-        """A step without data connection: some replies, or a pause."""
+        """A step without data connection: some replies, a pause, or a stay."""
         start = self.now
-        end = start + stage.duration_ns
+        end = start + stage.duration_ns if stage.until_ns is None else max(start, stage.until_ns)
         outcome = SUCCEEDED
         if end > self.load.cut_ns:
             end = max(start, self.load.cut_ns)
@@ -260,9 +260,10 @@ class Session:
         service = world.service
         connected = answered + service.connect_ns
         first_byte = world.serve(connected, service.transfer_work_ns) + service.first_byte_ns
-        data_end = closed = first_byte + service.payload_ns(stage.size_bytes)
+        size = stage.moved_bytes(self.number + ordinal)
+        data_end = closed = first_byte + service.payload_ns(size)
         end = data_end + service.final_reply_ns
-        outcome, moved, keeper = SUCCEEDED, stage.size_bytes, stage.keeper
+        outcome, moved, keeper = SUCCEEDED, size, stage.keeper
         cut = self.load.cut_ns
         if end > cut:
             outcome, end = INTERRUPTED, cut

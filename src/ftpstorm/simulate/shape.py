@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
-from ftpstorm.arrivals.schedules import schedule_of
 from ftpstorm.limits.timewait import Hold
 from ftpstorm.plan.plan import Plan
-from ftpstorm.scenario.load import ConstantSessions, SharedIterations
+from ftpstorm.scenario.load import ConstantSessions, ProbeUntilSuccess, RampingSessions, SharedIterations
 from ftpstorm.simulate.service import ServiceTimes
 from ftpstorm.simulate.stages import Stage
 from ftpstorm.simulate.world import LoadModel
@@ -32,7 +32,7 @@ class Shape:
     client_first_part: float
     """Part of the transfers whose TIME_WAIT the client keeps."""
     control_client_first_part: float
-    """Part of the sessions that end without QUIT, so that the client closes first."""
+    """Part of the sessions whose control connection the client closes first: without QUIT, or as the scenario says."""
     data_s: float
     """How long a data connection is open."""
     offered_per_s: float | None
@@ -48,16 +48,14 @@ class Shape:
 
 def shape_of(plan: Plan, loads: Sequence[LoadModel], service: ServiceTimes) -> Shape:
     """Return the plan's shape. Loads weigh by their sessions; of closed ones by what they would do unhindered."""
-    weights = [_weight(load, service) for load in loads]
-    total = sum(weights)
+    shares = [(_weight(load, service) * part, flow) for load in loads for part, flow in load.shares()]
+    total = sum(weight for weight, _ in shares)
 
     def mean(value: Callable[[LoadModel], float]) -> float:
-        return sum(weight * value(load) for weight, load in zip(weights, loads, strict=True)) / total
+        return sum(weight * value(load) for weight, load in shares) / total
 
     per_session = mean(lambda load: len(_transfers(load.stages)))
-    weighted = [
-        (weight, stage) for weight, load in zip(weights, loads, strict=True) for stage in _transfers(load.stages)
-    ]
+    weighted = [(weight, stage) for weight, load in shares for stage in _transfers(load.stages)]
     return Shape(
         counts_transfers=per_session > 0,
         transfers_per_session=per_session,
@@ -65,7 +63,7 @@ def shape_of(plan: Plan, loads: Sequence[LoadModel], service: ServiceTimes) -> S
         passive_s=_mean((w, service.passive_life_ns(s.size_bytes)) for w, s in weighted) / NS_PER_S,
         held_part=_mean((w, float(s.hold_ns > 0)) for w, s in weighted),
         client_first_part=_mean((w, float(s.keeper is Side.CLIENT)) for w, s in weighted),
-        control_client_first_part=mean(lambda load: float(not any(stage.quits for stage in load.stages))),
+        control_client_first_part=mean(_client_keeps_control),
         data_s=_mean((w, service.passive_life_ns(s.size_bytes) - service.reply_ns / 2) for w, s in weighted) / NS_PER_S,
         offered_per_s=_offered_per_s(loads, counts_transfers=per_session > 0),
         load_start_ns=min(load.load.start_time for load in loads),
@@ -100,15 +98,31 @@ def _transfers(stages: Iterable[Stage]) -> list[Stage]:
     return [stage for stage in stages if stage.transfer]
 
 
+def _client_keeps_control(load: LoadModel) -> float:
+    """Return 1 where a session's control connection leaves its TIME_WAIT with the client, else 0."""
+    quitting = next((stage for stage in load.stages if stage.quits), None)
+    return float(quitting is None or quitting.keeper is Side.CLIENT)
+
+
 def _weight(load: LoadModel, service: ServiceTimes) -> float:
-    schedule = schedule_of(load.load)
-    if schedule is not None:
-        return schedule.count
+    if load.schedule is not None:
+        return max(1, load.schedule.count)
     if isinstance(load.load, SharedIterations):
         return load.load.iterations
+    if isinstance(load.load, ProbeUntilSuccess):
+        return 1
+    each = sum(part * session_ns(flow.stages, service) for part, flow in load.shares())
+    return max(1.0, _session_time_ns(load) / max(1.0, each))
+
+
+def _session_time_ns(load: LoadModel) -> float:
+    """Return the sum over the slots of a closed load of the time that each is in use, in ns."""
+    if isinstance(load.load, RampingSessions):
+        levels = (load.load.start_sessions, *(stage.target for stage in load.load.stages))
+        steps = zip(pairwise(levels), load.load.stages, strict=True)
+        return sum((one + other) / 2 * stage.duration for (one, other), stage in steps)
     assert isinstance(load.load, ConstantSessions)
-    lasting = max(1, load.end_ns - load.load.start_time)
-    return max(1.0, load.load.sessions * lasting / max(1, session_ns(load.stages, service)))
+    return load.load.sessions * max(1, load.end_ns - load.load.start_time)
 
 
 def _mean(weighted: Iterable[tuple[float, float]]) -> float:
@@ -120,9 +134,9 @@ def _mean(weighted: Iterable[tuple[float, float]]) -> float:
 def _offered_per_s(loads: Sequence[LoadModel], *, counts_transfers: bool) -> float | None:
     offered = 0.0
     for load in loads:
-        schedule = schedule_of(load.load)
-        if schedule is None:
+        if load.schedule is None:
             return None
-        offered += schedule.count * (len(_transfers(load.stages)) if counts_transfers else 1)
+        each = sum(part * (len(_transfers(flow.stages)) if counts_transfers else 1) for part, flow in load.shares())
+        offered += load.schedule.count * each
     lasting_ns = max(load.end_ns for load in loads) - min(load.load.start_time for load in loads)
     return offered * NS_PER_S / lasting_ns if lasting_ns > 0 else None

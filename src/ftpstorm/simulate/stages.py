@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from ftpstorm.limits.timewait import time_wait_keeper
-from ftpstorm.plan.plan import PlannedStep, unroll
+from ftpstorm.plan.plan import AnyLoad, HoldStep, PlannedStep, session_steps, unroll
 from ftpstorm.scenario.flow import Flow
+from ftpstorm.scenario.load import HoldSessions
 from ftpstorm.scenario.schema import Scenario
 from ftpstorm.scenario.target import Hold, Target
 from ftpstorm.simulate.service import ServiceTimes
@@ -35,19 +36,27 @@ class Stage:
     size_bytes: int
     mode: DataMode
     keeper: Side | None
-    """Which side keeps the data connection's TIME_WAIT; None for neither."""
+    """Which side keeps the TIME_WAIT of the data connection, or of control where the step quits; None for neither."""
     hold_ns: int
     """How long the emulator holds the passive port after the data connection."""
+    sizes: tuple[int, ...] = ()
+    """Where it is one of a list of files or sizes: what sessions and steps move in turn; `size_bytes` is the mean."""
+    until_ns: int | None = None
+    """Of a stay: when it ends, in ns after start_at; `duration_ns` is the mean."""
+
+    def moved_bytes(self, turn: int) -> int:
+        """Return what is moved in turn number `turn`: the session's number plus the step's."""
+        return self.sizes[turn % len(self.sizes)] if self.sizes else self.size_bytes
 
 
-def stages_of(flow: Flow, scenario: Scenario, service: ServiceTimes) -> tuple[Stage, ...]:
-    """Return the stages of one session of `flow`. Equal steps share one object."""
+def stages_of(flow: Flow, scenario: Scenario, service: ServiceTimes, load: AnyLoad | None = None) -> tuple[Stage, ...]:
+    """Return the stages of one session of `flow`, in `load` where that adds to them. Equal steps share one object."""
     known: dict[int, Stage] = {}
     stages = []
-    for step in unroll(flow):
+    for step in unroll(flow) if load is None else session_steps(load, flow):
         stage = known.get(id(step.options))
         if stage is None:
-            stage = known[id(step.options)] = _stage(step, scenario, service)
+            stage = known[id(step.options)] = _stage(step, scenario, service, load)
         stages.append(stage)
     return tuple(stages)
 
@@ -71,21 +80,30 @@ def on_loopback(target: Target) -> bool:
     return target.host is None or target.host in ("::1", "localhost") or target.host.startswith("127.")
 
 
-def _stage(step: PlannedStep, scenario: Scenario, service: ServiceTimes) -> Stage:
+def _stage(step: PlannedStep, scenario: Scenario, service: ServiceTimes, load: AnyLoad | None) -> Stage:
     operation, options = step.operation, step.options
     duration, size, keeper, hold_ns = 0, 0, None, 0
+    sizes: tuple[int, ...] = ()
     transfer = operation in TRANSFERS
     passive = transfer or operation is Operation.PASV_ONLY
     if transfer:
-        size = _size(step, scenario)
+        sizes = _sizes(step, scenario)
+        size = sum(sizes) // len(sizes)
         first = closes_first(step)
         reset = options.close.with_ == "rst"
         keeper = time_wait_keeper(first, reset=reset)
         emulator = scenario.target.emulator
         if emulator is not None and holds_port(emulator.hold, first):
             hold_ns = emulator.hold.for_
+    elif operation is Operation.QUIT:
+        client_first = options.close.first == "client"
+        keeper = time_wait_keeper(Side.CLIENT if client_first else Side.SERVER, reset=options.close.with_ == "rst")
+        duration = service.reply_ns
     elif operation is Operation.THINK:
         duration = options.duration
+    elif isinstance(options, HoldStep):
+        assert isinstance(load, HoldSessions)
+        duration = load.duration + load.over // 2
     elif not passive:
         duration = service.reply_ns * (LOGIN_REPLIES if operation is Operation.LOGIN else 1)
     mode = DataMode.NONE
@@ -103,12 +121,18 @@ def _stage(step: PlannedStep, scenario: Scenario, service: ServiceTimes) -> Stag
         mode=mode,
         keeper=keeper,
         hold_ns=hold_ns,
+        sizes=sizes if len(sizes) > 1 else (),
+        until_ns=options.until_ns if isinstance(options, HoldStep) else None,
     )
 
 
-def _size(step: PlannedStep, scenario: Scenario) -> int:
+def _sizes(step: PlannedStep, scenario: Scenario) -> tuple[int, ...]:
+    """Return what the step moves, in turn; the size of a file whose name has variables is not known: 0."""
     if step.operation in (Operation.STOR, Operation.APPE):
-        return int(step.options.size)
+        sizes = step.options.size
+        return sizes if isinstance(sizes, tuple) else (int(sizes),)
     if step.operation is Operation.RETR:
-        return scenario.files.get(step.options.file, 0)
-    return LISTING_LINE_BYTES * len(scenario.files)
+        files = step.options.file
+        sizes = (scenario.files.get(file, 0) for file in (files if isinstance(files, tuple) else (files,)))
+        return tuple(max(0, size - step.options.offset) for size in sizes)
+    return (LISTING_LINE_BYTES * len(scenario.files),)

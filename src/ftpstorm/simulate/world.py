@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from ftpstorm.arrivals.schedules import Schedule
 from ftpstorm.limits.ports import (
     EADDRINUSE,
     EADDRNOTAVAIL,
@@ -14,7 +15,7 @@ from ftpstorm.limits.ports import (
     port_space_budget,
 )
 from ftpstorm.limits.timewait import LINUX_TIME_WAIT, Hold, outgoing_hold, time_wait_reuse
-from ftpstorm.plan.plan import AnyLoad, Plan, load_end_ns
+from ftpstorm.plan.plan import AnyLoad, FlowChoice, Plan, load_end_ns
 from ftpstorm.scenario.flow import OnFailure, Retry
 from ftpstorm.scenario.target import Emulator
 from ftpstorm.simulate.pool import AcceptQueue, Occupancy, PassivePool, Places
@@ -65,6 +66,8 @@ class LoadModel:
     index: int
     name: str
     load: AnyLoad
+    schedule: Schedule | None
+    """When sessions are due; None for a closed load."""
     stages: tuple[Stage, ...]
     retry: Retry | None
     continues: bool
@@ -75,31 +78,53 @@ class LoadModel:
     """When sessions still under way are interrupted."""
     slots: Places | None
     """Session slots of an open load; None where there is no maximum."""
+    choice: FlowChoice | None = None
+    """Where the load has several flows: which each session runs."""
+    by_flow: dict[str, LoadModel] = field(default_factory=dict)
+    """The same load with each of its flows; empty where it has one."""
+
+    def pick(self, number: int) -> LoadModel:
+        """Return the load as session `number` sees it."""
+        return self if self.choice is None else self.by_flow[self.choice.pick(number)]
+
+    def shares(self) -> tuple[tuple[float, LoadModel], ...]:
+        """Return the load with each of its flows, and which part of the sessions runs it."""
+        if self.choice is None:
+            return ((1.0, self),)
+        counted = self.choice.counts(self.schedule.count) if self.schedule is not None else {}
+        if not any(counted.values()):
+            counted = dict(self.load.weights)
+        whole = sum(counted.values())
+        return tuple((counted.get(flow, 0) / whole, model) for flow, model in self.by_flow.items())
 
 
 def load_models(plan: Plan, service: ServiceTimes) -> tuple[LoadModel, ...]:
     """Return the plan's loads in record order. The slots of all shards are one: the model is of the whole plan."""
     scenario = plan.scenario
-    stages = {name: stages_of(flow, scenario, service) for name, flow in scenario.flows.items()}
     bound = scenario.stop.max_duration
     models = []
     for index, (name, load) in enumerate(plan.loads):
-        habit = scenario.flows[load.flow].on_failure
+        schedule = plan.schedule(name)
         most = getattr(load, "max_sessions", None)
+        slots = None if most is None else Places(most)
         end = min(load_end_ns(load), bound)
-        models.append(
-            LoadModel(
+        by_flow = {}
+        for used in load.flow_names:
+            flow = scenario.flows[used]
+            by_flow[used] = LoadModel(
                 index=index,
                 name=name,
                 load=load,
-                stages=stages[load.flow],
-                retry=habit.retry if isinstance(habit, OnFailure) else None,
-                continues=habit != "end-session",
+                schedule=schedule,
+                stages=stages_of(flow, scenario, service, load),
+                retry=flow.on_failure.retry if isinstance(flow.on_failure, OnFailure) else None,
+                continues=flow.on_failure != "end-session",
                 end_ns=end,
                 cut_ns=min(end + load.graceful_stop, bound),
-                slots=None if most is None else Places(most),
+                slots=slots,
             )
-        )
+        model = next(iter(by_flow.values()))
+        models.append(model if len(by_flow) == 1 else replace(model, choice=FlowChoice(load), by_flow=by_flow))
     return tuple(models)
 
 
@@ -147,14 +172,14 @@ class ClientPorts:
 def client_ports_of(plan: Plan) -> ClientPorts:
     """Return the client's port facts; the kernel's defaults stand in for what the host did not say."""
     host, scenario = plan.host, plan.scenario
-    first, last = host.port_range or LINUX_EPHEMERAL_RANGE
+    first, last = plan.port_range or LINUX_EPHEMERAL_RANGE
     reuse = time_wait_reuse(
         tcp_tw_reuse=host.tcp_tw_reuse, tcp_timestamps=host.tcp_timestamps, loopback=on_loopback(scenario.target)
     )
     emulator = scenario.target.emulator
     return ClientPorts(
-        ports=ephemeral_ports(first, last, host.reserved_ports or 0),
-        sources=max(1, len(scenario.client.source_addresses)),
+        ports=plan.local_ports or ephemeral_ports(first, last),
+        sources=max(1, len(scenario.client.addresses)),
         destinations=None if emulator is None else emulator.passive_count,
         port_space=scenario.client.bind == "port",
         hold=LINUX_TIME_WAIT
@@ -193,7 +218,7 @@ class World:
         self.occupancies = Occupancies(*(Occupancy() for _ in range(6)))
         self.session_rows: list[Row] = []
         self.operation_rows: list[Row] = []
-        self._range = plan.host.port_range or LINUX_EPHEMERAL_RANGE
+        self._range = plan.port_range or LINUX_EPHEMERAL_RANGE
         self._next_port = self._range[0]
         self._cpu_free_ns = 0
 

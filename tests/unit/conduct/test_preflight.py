@@ -3,8 +3,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import trustme
 
-from ftpstorm.conduct.preflight import check_files, check_guard, children_environment, read_password, read_versions
+from ftpstorm.conduct.preflight import (
+    check_files,
+    check_guard,
+    check_tls,
+    children_environment,
+    read_password,
+    read_versions,
+)
 from ftpstorm.errors import EnvironmentUnavailableError, TargetRefusedError
 from ftpstorm.scenario.schema import Scenario
 from ftpstorm.scenario.target import Target
@@ -98,3 +106,30 @@ def test_children_do_not_inherit_the_password() -> None:
 
 def test_versions_name_the_interpreter_and_the_packages() -> None:
     assert {"python", "linux", "aioftp", "pydantic"} <= read_versions().keys()
+
+
+def test_a_file_of_authorities_is_read_before_the_run(tmp_path: Path) -> None:
+    authority = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(authority)
+    check_tls(Target.model_validate({"host": "h", "tls": {"mode": "explicit", "ca_file": str(authority)}}))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "No such file"), (b"no certificate", "PEM"), (b"\xff\x00", "PEM"), (b"", "PEM")]
+)
+def test_a_file_of_authorities_that_is_none_is_refused_by_name(tmp_path: Path, content: bytes | None, why: str) -> None:
+    authority = tmp_path / "ca.pem"
+    if content is not None:
+        authority.write_bytes(content)
+    with pytest.raises(EnvironmentUnavailableError, match=rf"target\.tls\.ca_file: .*ca\.pem: .*{why}"):
+        check_tls(Target.model_validate({"host": "h", "tls": {"mode": "implicit", "ca_file": str(authority)}}))
+
+
+def test_a_file_of_authorities_that_nobody_uses_is_not_read() -> None:
+    check_tls(Target.model_validate({"host": "h", "tls": {"ca_file": "/nowhere/ca.pem"}}))
+
+
+@pytest.mark.parametrize("name", [".example", "a" * 64 + ".example"])
+def test_a_name_that_no_server_can_have_is_refused(name: str) -> None:
+    with pytest.raises(EnvironmentUnavailableError, match=r"target\.tls\.server_name"):
+        check_tls(Target.model_validate({"host": "h", "tls": {"mode": "explicit", "server_name": name}}))

@@ -1,10 +1,10 @@
-"""Addresses in replies to PASV and EPSV."""
+"""Addresses in replies to PASV and EPSV, and in PORT and EPRT."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpstorm.ftp.endpoints import EndpointError, parse_epsv, parse_pasv
+from ftpstorm.ftp.endpoints import EndpointError, format_eprt, format_port, parse_epsv, parse_pasv
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,12 @@ def test_every_epsv_port_comes_back(port: int, mark: str) -> None:
 def test_a_useless_epsv_is_refused(raw: bytes) -> None:
     with pytest.raises(EndpointError):
         parse_epsv(raw)
+
+
+def test_port_and_eprt_name_what_pasv_and_epsv_would() -> None:
+    assert format_port("192.0.2.7", 40_001) == "192,0,2,7,156,65"
+    assert parse_pasv(f"227 ({format_port('192.0.2.7', 40_001)})".encode()) == ("192.0.2.7", 40_001)
+    assert format_eprt("192.0.2.7", 40_001) == "|1|192.0.2.7|40001|"
+    assert format_eprt("2001:db8::7", 40_001) == "|2|2001:db8::7|40001|"
+    with pytest.raises(ValueError, match="IPv4"):
+        format_port("2001:db8::7", 1)

@@ -92,7 +92,7 @@ def test_a_variable_is_admitted_where_only_its_value_can_be_checked(validator: A
         ("- cwd: pub", "- cwd"),
         ("- cwd: pub", "- {cwd: a, noop: {}}"),
         ("- cwd: pub", "- chdir: pub"),
-        ("mode: epsv", "mode: eprt"),
+        ("mode: epsv", "mode: epsw"),
         ("executor: burst, sessions: 5", "executor: burst"),
         ("executor: burst", "executor: bust"),
         ("thresholds: {session:", "thresholds: {sesion:"),

@@ -117,6 +117,12 @@ def test_of_a_remote_server_only_the_plan_is_predicted() -> None:
     assert found.expected.exhausted is None
 
 
+def test_the_time_that_tls_takes_is_not_predicted() -> None:
+    found = predict(make_plan(target={"host": "192.0.2.1", "tls": {"mode": "explicit"}}))
+    assert {"inputs.C", "inputs.L"} <= open_quantities(found)
+    assert not {"inputs.C", "inputs.L"} & open_quantities(predict(make_plan(target={"host": "192.0.2.1"})))
+
+
 def test_everything_left_open_is_null() -> None:
     plans = (
         make_plan(target={"host": "192.0.2.1"}),
@@ -247,3 +253,52 @@ def test_predicting_loads_no_heavy_library() -> None:
 def test_a_plan_read_back_from_its_file_gives_the_same_prediction() -> None:
     plan = demo_plan()
     assert predict(Plan.model_validate(plan.to_json())) == predict(plan)
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        ({"retr": {"file": "small.bin", "mode": "active"}}, "active mode"),
+        ({"abort": {"retr": "small.bin"}}, "aborts transfers"),
+    ],
+)
+def test_what_the_model_takes_for_something_else_is_not_predicted(step: dict[str, Any], why: str) -> None:
+    found = predict(make_plan(steps=["login", step, "quit"]))
+    for quantity in ("failures", "sustained", "sessions.succeeded", "transfers.succeeded", "peaks.server_time_wait"):
+        assert f"expected.{quantity}" in open_quantities(found)
+        assert is_null(found, f"expected.{quantity}")
+    assert any(why in item.why for item in found.not_predicted)
+
+
+def test_a_command_that_the_emulator_refuses_leaves_failures_open_and_transfers_not() -> None:
+    steps = ["login", {"mkd": "d"}, {"retr": "small.bin"}, "quit"]
+    found = predict(make_plan(steps=steps))
+    assert is_null(found, "expected.failures")
+    assert not is_null(found, "expected.transfers.succeeded")
+
+
+def test_a_port_range_of_ones_own_is_the_clients_range() -> None:
+    found = predict(make_plan(client={"port_range": "40000-40019", "source_addresses": ["127.0.1.0/30"]}))
+    assert found.inputs["P"].value == 20
+    assert found.inputs["S"].value == 2
+
+
+def test_a_client_that_closes_control_first_keeps_its_time_wait() -> None:
+    def waiting(close: dict[str, str]) -> tuple[int | None, int | None]:
+        steps = ["login", "noop", {"quit": {"close": close}}]
+        peaks = predict(make_plan(steps=steps)).expected.peaks
+        return peaks.client_time_wait, peaks.server_time_wait
+
+    client, server = waiting({"first": "client"})
+    assert client
+    assert not server
+    assert waiting({"first": "natural"}) == (server, client)
+    assert waiting({"first": "client", "with": "rst"}) == (0, 0)
+
+
+def test_a_download_from_an_offset_moves_the_rest() -> None:
+    from ftpstorm.simulate.stages import stages_of
+
+    plan = make_plan(steps=["login", {"retr": {"file": "small.bin", "offset": "1000B"}}])
+    stages = stages_of(plan.scenario.flows["flow"], plan.scenario, ServiceTimes())
+    assert stages[1].size_bytes == plan.scenario.files["small.bin"] - 1000

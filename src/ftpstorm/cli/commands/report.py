@@ -17,7 +17,10 @@ def report(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No table.")] = False,
     no_plots: Annotated[bool, typer.Option("--no-plots", help="Leave the pictures out.")] = False,
 ) -> int:
-    """Make a run's report again, from its folder alone."""
+    """Make a run's report again, from its folder alone.
+
+    The shards of one plan become one report, in a folder beside that of shard 0.
+    """
     from ftpstorm.conduct.reporting import make_reports
 
     return make_reports(runs, results, as_json=as_json, quiet=quiet, plots=not no_plots)

@@ -1,0 +1,1 @@
+"""Other ways to run a session than the engine's own."""
