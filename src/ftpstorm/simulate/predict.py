@@ -187,9 +187,7 @@ def _expected(plan: Plan, simulation: Simulation, tally: Tally, estimator: Estim
     ran_out = exhausted not in (Cause.NONE, Cause.UNKNOWN)
     load_end_ns = estimator.load_end_ns
     if load_end_ns is None:
-        load_end_ns = min(
-            estimator.load_end_at_most_ns, max(estimator.load_end_at_least_ns, tally.last_start_ns or 0)
-        )
+        load_end_ns = min(estimator.load_end_at_most_ns, max(estimator.load_end_at_least_ns, tally.last_start_ns or 0))
     seen_until_ns = load_end_ns if simulation.cut_at_ns is None else min(load_end_ns, simulation.cut_at_ns)
     seen_until_ns = max(seen_until_ns, estimator.load_start_ns)
     pool_empty_ns = tally.first_ns.get(FailureClass.PASSIVE_EXHAUSTED)

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import aioftp
 
 from ftpstorm.engine.classify import LOCAL
-from ftpstorm.engine.control import Wake
 from ftpstorm.engine.data import CHUNK_BYTES, PAYLOAD
+from ftpstorm.engine.drivers.aioftp_connections import AioftpControl, AioftpData, RecordingClient, errno_of
 from ftpstorm.engine.failure import (
     StepFailedError,
     failed_by_deadline,
@@ -33,7 +32,6 @@ from ftpstorm.engine.work import LoadWork, Work
 from ftpstorm.ftp.endpoints import EndpointError, parse_epsv, parse_pasv
 from ftpstorm.ftp.replies import Reply
 from ftpstorm.plan.plan import HoldStep, PlannedStep
-from ftpstorm.records.schema import ABSENT
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import DataMode, FailureClass, Operation, Outcome, Phase
 
@@ -43,88 +41,6 @@ _MODES: Final = {"EPSV": DataMode.EPSV, "PASV": DataMode.PASV}
 _PASSIVE: Final = {"epsv": ("epsv",), "pasv": ("pasv",), "auto": ("epsv", "pasv")}
 _DROP_WITHIN_S: Final = 0.05
 """How soon a held session notices that it may go."""
-
-
-class AioftpControl:
-    """What the records and the session want to know of a control connection that aioftp owns."""
-
-    __slots__ = ("_writer", "broken", "local_port", "wake")
-
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
-        self.local_port = _local_port(writer)
-        self.broken = False
-        """It cannot be used any more, whether or not it is closed."""
-        self.wake: Wake | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether commands can be sent as far as this side knows."""
-        return not self.broken and not self._writer.is_closing()
-
-    def close(self) -> None:
-        """Close it; closing twice is allowed."""
-        self.broken = True
-        self._writer.close()
-
-
-class AioftpData:
-    """Stamps and bytes of one data connection, as the records have them."""
-
-    __slots__ = ("bytes", "connected_ns", "end_ns", "first_byte_ns", "local_port", "writer")
-
-    def __init__(self, writer: asyncio.StreamWriter, now: int) -> None:
-        self.writer = writer
-        self.local_port = _local_port(writer)
-        self.connected_ns = now
-        self.first_byte_ns = self.end_ns = ABSENT
-        self.bytes = 0
-
-    def count(self, size: int, now: int) -> None:
-        """Note payload that moved."""
-        if not self.bytes:
-            self.first_byte_ns = now
-        self.bytes += size
-
-    def close(self) -> None:
-        """Close it; closing twice is allowed."""
-        self.writer.close()
-
-
-class RecordingClient(aioftp.Client):
-    """aioftp.Client that tells its session of every command, reply and connection."""
-
-    def __init__(self, session: AioftpSession, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._session = session
-        self._at_start = False
-
-    async def _open_connection(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await self._session.open_connection(super()._open_connection, host, port, first=self._stream is None)
-
-    async def parse_response(self) -> tuple[Any, list[str]]:
-        self._at_start = True
-        return await super().parse_response()
-
-    async def parse_line(self) -> tuple[Any, str]:
-        code, rest = await super().parse_line()
-        # aioftp would read on until some line has a code, and take the rest for that reply's text.
-        at_start, self._at_start = self._at_start, False
-        if at_start and not code.isdigit():
-            raise ValueError(f"{code}{rest}")
-        return code, rest
-
-    async def command(  # type: ignore[override]  # aioftp declares overloads for the forms that never return a reply
-        self,
-        command: str | None = None,
-        expected_codes: str | tuple[str, ...] = (),
-        wait_codes: str | tuple[str, ...] = (),
-        censor_after: int | None = None,
-    ) -> tuple[Any, list[str]] | None:
-        def send() -> Awaitable[tuple[Any, list[str]] | None]:
-            return super(RecordingClient, self).command(command, expected_codes, wait_codes, censor_after)
-
-        return await self._session.command(command, send)
 
 
 class AioftpSession(Session):
@@ -197,7 +113,7 @@ class AioftpSession(Session):
             async with asyncio.timeout(self.work.timeouts.connect / NS_PER_S):
                 reader, writer = await connect(host, port)
         except OSError as error:
-            if _errno_of(error) in LOCAL:
+            if errno_of(error) in LOCAL:
                 self.connects -= 1  # the kernel sent no SYN
             raise
         now = self._stamp()
@@ -266,7 +182,7 @@ class AioftpSession(Session):
                 raise failed_by_errno(self._phase, error.errno) from None
             raise failed_by_deadline(self._phase) from None
         except OSError as error:
-            raise self._broken(_errno_of(error)) from None
+            raise self._broken(errno_of(error)) from None
         except (ValueError, IndexError, TypeError, EndpointError, aioftp.AIOFTPException) as error:
             self._break()
             raise failed_by_garbage(self._phase, str(error).encode()) from None
@@ -352,7 +268,7 @@ class AioftpSession(Session):
             await (self._download(stream, data) if upload is None else self._upload(stream, data, upload))
         except OSError as error:
             # Name it by the data connection, then read the server's word on it as the engine does.
-            number = _errno_of(error)
+            number = errno_of(error)
             silent = isinstance(error, TimeoutError) and not number
             failure = failed_by_deadline(self._phase) if silent else failed_by_errno(self._phase, number)
             data.close()
@@ -428,18 +344,6 @@ class AioftpSession(Session):
         """Send QUIT; the session then waits for the server's close."""
         await self._client.command("QUIT", "2xx")
         self.quit_ns = self.now
-
-
-def _local_port(writer: asyncio.StreamWriter) -> int:
-    name = writer.get_extra_info("sockname")
-    return int(name[1]) if name else 0
-
-
-def _errno_of(error: OSError) -> int:
-    """Return the errno; asyncio wraps those of several addresses, or of a bind, in its own texts."""
-    if error.errno:
-        return error.errno
-    return errno.EADDRINUSE if "address already in use" in str(error).lower() else 0
 
 
 async def _retr(session: AioftpSession, options: Any) -> None:
