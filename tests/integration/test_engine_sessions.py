@@ -667,3 +667,53 @@ async def test_a_thousand_sessions_at_once_leave_nothing_behind(tmp_path: Path) 
     finally:
         gc.enable()
     assert len(list(Path("/proc/self/fd").iterdir())) == files
+
+
+async def test_sessions_that_transferred_and_failed_leave_no_cycle_either(tmp_path: Path) -> None:
+    """An exception holds the frames it came through, a data connection its session: each would be a cycle."""
+
+    async def script(peer: Peer) -> None:
+        await peer.login()
+        await peer.expect("EPSV")
+        await peer.send("425 no")
+        await serve_retr(peer)
+        await peer.expect("NOOP")  # and no answer: the session ends by its deadline
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with scripted_server(script) as port:
+            steps = ["login", {"retr": "f"}, {"retr": "f"}, "noop"]
+            scenario = make_scenario(port, steps, {"sessions": 20}, client={"timeouts": {"reply": "300ms"}})
+            run = await run_engine(scenario, tmp_path)
+        assert run.counts.failed == 20
+        assert run.counts.transfers_succeeded == 20
+        assert [thing for thing in gc.get_objects() if isinstance(thing, Session)] == []
+    finally:
+        gc.enable()
+
+
+async def test_a_session_interrupted_in_a_transfer_leaves_no_cycle(tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.login()
+        await peer.passive()
+        await peer.expect("RETR")
+        data = await peer.accept()
+        await peer.send("150 go")
+        await peer.command()
+        data.close()
+
+    async def meanwhile(dispatcher: Any) -> None:
+        while not any(session.attempt.data is not None for session in dispatcher.sessions):
+            await asyncio.sleep(0.005)
+        dispatcher.stop(dispatcher.work.reactor.clock())
+
+    gc.collect()
+    gc.disable()
+    try:
+        async with scripted_server(script) as port:
+            run = await run_engine(make_scenario(port, ["login", {"retr": "f"}]), tmp_path, meanwhile=meanwhile)
+        assert run.counts.interrupted == 1
+        assert [thing for thing in gc.get_objects() if isinstance(thing, Session)] == []
+    finally:
+        gc.enable()
