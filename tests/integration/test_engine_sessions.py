@@ -700,8 +700,10 @@ async def test_a_session_interrupted_in_a_transfer_leaves_no_cycle(tmp_path: Pat
         await peer.expect("RETR")
         data = await peer.accept()
         await peer.send("150 go")
-        await peer.command()
-        data.close()
+        try:
+            await peer.command()
+        finally:
+            data.close()
 
     async def meanwhile(dispatcher: Any) -> None:
         while not any(session.attempt.data is not None for session in dispatcher.sessions):

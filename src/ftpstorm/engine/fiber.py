@@ -84,6 +84,9 @@ class Fiber:
             self._coroutine.throw(error)
         except StopIteration:
             self.ended()
+        finally:
+            # From Python 3.12 on the frames that it went through know their caller: this one, which holds it. A cycle.
+            error.__traceback__ = error.__context__ = None
 
     @types.coroutine
     def wait(self, what: int, deadline_ns: int = NEVER) -> Generator[None, int, None]:
