@@ -601,7 +601,11 @@ async def test_the_client_can_close_control_first(tmp_path: Path, how: str) -> N
             ends.append("rst")
 
     steps = ["login", {"quit": {"close": {"first": "client", "with": how}}}]
-    run = await drive(script, tmp_path, steps)
+    async with scripted_server(script) as port:
+        run = await run_engine(make_scenario(port, steps), tmp_path)
+        async with asyncio.timeout(10):
+            while not ends:  # the server hears of it a moment after the engine is done
+                await asyncio.sleep(0.005)
     assert run.sessions[0]["outcome"] == "succeeded"
     assert ends == ["rst" if how == "rst" else "fin"]
 
