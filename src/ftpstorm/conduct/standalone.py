@@ -57,7 +57,10 @@ def sample_kernel(
     server_ports: Sequence[int],
     passive_ports: str | None,
 ) -> int:
-    """Sample into `out` until INT, TERM or the end of `duration`; print what was counted, as JSON."""
+    """Sample into `out` until INT, TERM or the end of `duration`; print what was counted.
+
+    A person at a terminal reads two lines, a pipe gets all of it as one line of JSON.
+    """
     from ftpstorm.sampler.standalone import sample
 
     every_ns = _parsed("--every", every, parse_duration)
@@ -75,8 +78,19 @@ def sample_kernel(
         print(f"sampling into {out}", file=sys.stderr, flush=True)
         return await sample(out, every_ns, ports_every_ns, duration_ns, server_ports, passive, stop)
 
-    print(json.dumps(asyncio.run(until_signal())))
+    counts = asyncio.run(until_signal())
+    print(describe_sampling(counts, out) if sys.stdout.isatty() else json.dumps(counts))
     return ExitCode.PASS
+
+
+def describe_sampling(counts: dict[str, Any], out: Path) -> str:
+    """Return what a sampler counted as text: how much there is and where, and which kernel counters moved meanwhile."""
+    start, end = counts["counters_start"], counts["counters_end"]
+    moved = [f"{name} +{end[name] - start[name]:,}" for name in end if name in start and end[name] != start[name]]
+    return (
+        f"{counts.get('samples', 0):,} samples of {counts['ticks']:,} ticks and {counts['dumps']:,} dumps in {out}\n"
+        f"counters that moved: {', '.join(moved) or 'none'}"
+    )
 
 
 def _parsed(option: str, text: str, parse: Callable[[str], Parsed]) -> Parsed:
