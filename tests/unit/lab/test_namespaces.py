@@ -161,12 +161,18 @@ def test_a_signal_to_the_first_process_is_passed_on() -> None:
 def test_the_command_has_a_session_of_its_own(start: str) -> None:
     out = drive(
         f"""
-        print(os.getsid(0), flush=True)
-        run('import os; print(os.getsid(0))', namespaces.{start})
+        import socket
+        ours, theirs = socket.socketpair()
+        script = f"import socket; s = socket.socket(fileno={{theirs.fileno()}}); s.send(b'up'); s.recv(1)"
+        pid = namespaces.{start}(Command([sys.executable, "-c", script], os.environ, [theirs.fileno()]))
+        theirs.close()
+        ours.recv(2)
+        print(os.getsid(pid) == pid)
+        ours.close()
+        os.waitpid(pid, 0)
         """
     )
-    outside, inside = out.split()
-    assert outside != inside
+    assert out.split() == ["True"]
 
 
 def test_a_refusal_is_an_error_with_the_step_and_leaves_nothing() -> None:
