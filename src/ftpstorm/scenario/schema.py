@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ftpstorm.scenario.client import Client
 from ftpstorm.scenario.expressions import parse_expression, parse_metric
 from ftpstorm.scenario.flow import Flow
+from ftpstorm.scenario.lab import Lab
 from ftpstorm.scenario.load import Load
 from ftpstorm.scenario.target import Target
 from ftpstorm.scenario.types import Count, Documented, DurationNs, PositiveCount, PositiveRate, SizeBytes
@@ -137,6 +138,8 @@ class Scenario(Documented):
     cannot_show: str | None = None
     """What the imitation lacks."""
     target: Target
+    lab: Lab | None = None
+    """The network to build for the run; null: loopback, in a namespace of its own for the emulator."""
     client: Client = Client()
     flows: Annotated[dict[str, Flow], Field(min_length=1)]
     users: Users | None = None
@@ -154,6 +157,14 @@ class Scenario(Documented):
     variants: dict[str, Variant] = {}
     seed: Count = 1
     """Seed of everything random in the plan."""
+
+    @model_validator(mode="after")
+    def _lab_and_target(self) -> Scenario:
+        if self.target.server is not None and self.lab is None:
+            raise ValueError("`target.server` is started in a lab: add `lab: {topology: pair}`")
+        if self.target.host is not None and self.lab is not None:
+            raise ValueError("a lab reaches no host outside it: give `target.server` or `target.emulator`")
+        return self
 
     @field_validator("thresholds", mode="before")
     @classmethod

@@ -105,10 +105,60 @@ class Tls(Documented):
         return self
 
 
+ServerName = Literal["vsftpd", "proftpd", "pure-ftpd", "inetutils-ftpd", "pyftpdlib", "aioftp"]
+
+
+class Server(Documented):
+    """A real FTP server that the run starts in its lab, and ends with it.
+
+    It is taken from this system, or from where `scripts/fetch-servers` put it. Its anonymous user finds the scenario's
+    `files` and may upload.
+    """
+
+    name: ServerName | None = None
+    command: tuple[str, ...] = ()
+    """A server of your own instead, run in the foreground: `{address}`, `{port}`, `{root}` (folder with the files),
+    `{folder}` (empty, for its own), `{passive_first}` and `{passive_last}` are filled in."""
+    port: Port = 21
+    passive_ports: PositiveCount | Annotated[str, Field(pattern=r"^\d+-\d+$")] | None = None
+    """Size of the passive range, or the range itself as `10000-10019`; null: the server's own habit."""
+    max_clients: PositiveCount | None = None
+    """Sessions at one time, by the server's own setting for that."""
+    max_instances: PositiveCount | None = None
+    """proftpd: processes at one time (MaxInstances)."""
+    backlog: Annotated[int, Field(ge=1, le=65_535), NOT_BOOL] | None = None
+    """listen(2) backlog where the server lets it be set; somaxconn (`lab.sysctls.server`) bounds every server's."""
+    tls: Literal["none", "explicit"] = "none"
+    """`explicit`: with a certificate made for the run, data connections must resume the control session."""
+    settings: dict[str, str] = {}
+    """Further settings of the server's own configuration, by its names."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Server:
+        if (self.name is None) == (not self.command):
+            raise ValueError("give exactly one of `name` and `command`")
+        return self
+
+    @property
+    def passive_range(self) -> tuple[int, int] | None:
+        """First and last passive port, None where the server chooses by its habit. A count begins at 10000."""
+        if self.passive_ports is None:
+            return None
+        if isinstance(self.passive_ports, int):
+            return SERVER_PASSIVE_FIRST, SERVER_PASSIVE_FIRST + self.passive_ports - 1
+        first, last = self.passive_ports.split("-")
+        return int(first), int(last)
+
+
+SERVER_PASSIVE_FIRST: Final = 10_000
+"""First port of a real server's passive range where the scenario gives a count only."""
+
+
 class Target(Documented):
-    """The server under test: the embedded emulator, or a host."""
+    """The server under test: the embedded emulator, a real server in the lab, or a host."""
 
     emulator: Emulator | None = None
+    server: Server | None = None
     host: str | None = None
     """Name or address. Anything but loopback needs --allow-target and a `guard`."""
     port: Port = 21
@@ -134,8 +184,8 @@ class Target(Documented):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Target:
-        if (self.emulator is None) == (self.host is None):
-            raise ValueError("give exactly one of `emulator` and `host`")
+        if sum(given is not None for given in (self.emulator, self.server, self.host)) != 1:
+            raise ValueError("give exactly one of `emulator`, `server` and `host`")
         if self.emulator is not None and self.tls.mode != "none":
             raise ValueError("the emulator speaks no TLS; give a `host` that does")
         if self.password_env and self.password_file:

@@ -112,7 +112,7 @@ WRONG: list[tuple[str, str, str]] = [
         "max_connections: {count: 5, answer: 421},",
         "answer: must be 421, eof or reset (saw 421); put it in quotes",
     ),
-    ("target:\n", "target:\n  host: 127.0.0.1\n", "f.yaml:3:1: target: give exactly one of `emulator` and `host`"),
+    ("target:\n", "target:\n  host: 127.0.0.1\n", "f.yaml:3:1: target: give exactly one of `emulator`, `server` and `host`"),
     (
         "target:\n",
         "target: 5\nx:\n",
@@ -303,7 +303,7 @@ WRONG: list[tuple[str, str, str]] = [
     (
         "target.emulator.passive_ports: 1000",
         "target.host: example.org",
-        "16:3: variants.after: with this variant target: give exactly one of `emulator` and `host`",
+        "16:3: variants.after: with this variant target: give exactly one of `emulator`, `server` and `host`",
     ),
     (
         "expect: {cause: none}",
