@@ -706,7 +706,7 @@ async def test_a_session_interrupted_in_a_transfer_leaves_no_cycle(tmp_path: Pat
             data.close()
 
     async def meanwhile(dispatcher: Any) -> None:
-        while not any(session.attempt.data is not None for session in dispatcher.sessions):
+        while not any(session.data is not None for session in dispatcher.sessions):
             await asyncio.sleep(0.005)
         dispatcher.stop(dispatcher.work.reactor.clock())
 

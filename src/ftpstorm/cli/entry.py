@@ -10,7 +10,24 @@ from typing import Annotated, Any
 import typer
 
 from ftpstorm import __version__
-from ftpstorm.cli.commands import compare, init, report, run, sample, scenarios, schema, serve, validate
+from ftpstorm.cli.commands import (
+    compare,
+    doctor,
+    export,
+    init,
+    lab,
+    limits,
+    probe,
+    report,
+    run,
+    sample,
+    scenarios,
+    schema,
+    serve,
+    simulate,
+    validate,
+)
+from ftpstorm.cli.examples import epilog, first_steps
 from ftpstorm.errors import ExitCode, FtpstormError
 
 SIGPIPE_EXIT = 141
@@ -39,7 +56,7 @@ def new_app() -> typer.Typer:
     app = typer.Typer(
         name="ftpstorm",
         no_args_is_help=True,
-        add_completion=False,
+        epilog=first_steps(),
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -49,14 +66,20 @@ def new_app() -> typer.Typer:
         ("run", run.run),
         ("report", report.report),
         ("compare", compare.compare),
+        ("export", export.export),
+        ("simulate", simulate.simulate),
         ("serve", serve.serve),
         ("sample", sample.sample),
+        ("limits", limits.limits),
+        ("doctor", doctor.doctor),
+        ("probe", probe.probe),
         ("scenarios", scenarios.scenarios),
         ("validate", validate.validate),
         ("schema", schema.schema),
         ("init", init.init),
     ):
-        app.command(name)(command)
+        app.command(name, epilog=epilog(name))(command)
+    app.add_typer(lab.new_group(), name="lab", epilog=epilog("lab"))
     return app
 
 

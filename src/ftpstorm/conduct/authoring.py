@@ -38,6 +38,14 @@ def print_schema() -> int:
     return ExitCode.PASS
 
 
+def print_summary_schema() -> int:
+    """Print the JSON Schema of summary.json."""
+    from ftpstorm.report.summary_schema import summary_json_schema
+
+    print(json.dumps(summary_json_schema(), indent=2))
+    return ExitCode.PASS
+
+
 def print_gallery(*, as_json: bool) -> int:
     """Print the gallery, for people or as a JSON list."""
     entries = list_gallery()

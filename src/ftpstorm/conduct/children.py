@@ -12,13 +12,14 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from ftpstorm.channel import ENVIRONMENT_KEY, Channel, Message
 from ftpstorm.errors import EnvironmentUnavailableError, ExitCode, FtpstormError
+from ftpstorm.lab.hosts import Host
 from ftpstorm.lab.kernel import die_with_parent
 from ftpstorm.records.manifest import ProcessRecord
 
@@ -190,8 +191,13 @@ class Crew:
                 await self.changed.wait()
         self.changed.clear()
 
-    async def start(self, role: str, arguments: Sequence[str]) -> Child:
-        """Start ``arguments`` as child `role`; only in the main thread, whose life the parent-death signal follows."""
+    async def start(
+        self, role: str, arguments: Sequence[str], *, host: Host | None = None, descriptors: Sequence[int] = ()
+    ) -> Child:
+        """Start ``arguments`` as child `role`; only in the main thread, whose life the parent-death signal follows.
+
+        In a lab it lives on `host`. `descriptors` stay open in it under their own numbers.
+        """
         ours, theirs = socket.socketpair()
         log = self._log_of(role)
         parent = os.getpid()
@@ -201,13 +207,14 @@ class Crew:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
-        with theirs, log.open("ab") as stderr:
+        place = host.entered() if host is not None else nullcontext()
+        with theirs, log.open("ab") as stderr, place:
             process = subprocess.Popen(  # noqa: ASYNC220 - a fork of milliseconds, before the load begins
                 list(arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *descriptors],
                 env={**self._environment, ENVIRONMENT_KEY: str(theirs.fileno())},
                 preexec_fn=prepare,
             )

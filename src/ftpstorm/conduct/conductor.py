@@ -18,10 +18,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ftpstorm.channel import Channel
 from ftpstorm.clock import read_clock_pair
+from ftpstorm.conduct.calibrate import known_calibration
 from ftpstorm.conduct.dashboard import Dashboard
-from ftpstorm.conduct.experiment import EMULATOR, ENGINE, SAMPLER, Experiment, Measured, Started, measure
+from ftpstorm.conduct.experiment import (
+    EMULATOR,
+    ENGINE,
+    SAMPLER,
+    TIME_WAIT,
+    Experiment,
+    Measured,
+    Started,
+    measure,
+)
 from ftpstorm.conduct.folder import RunFolder, create_folder, new_run_id
+from ftpstorm.conduct.laboratory import Laboratory, open_laboratory, with_lab_sources
 from ftpstorm.conduct.live import View, new_console
+from ftpstorm.conduct.metrics import inherited_socket, serve_metrics
 from ftpstorm.conduct.preflight import (
     check_files,
     check_guard,
@@ -51,7 +63,12 @@ from ftpstorm.vocabulary import Status
 if TYPE_CHECKING:
     from ftpstorm.report.summary import Summary
 
-MODULES: Final[Mapping[str, str]] = {"engine": ENGINE, "sampler": SAMPLER, "emulator": EMULATOR}
+MODULES: Final[Mapping[str, str]] = {
+    "engine": ENGINE,
+    "sampler": SAMPLER,
+    "emulator": EMULATOR,
+    "time-wait": TIME_WAIT,
+}
 
 
 async def serve_channel(modules: Mapping[str, str] = MODULES) -> int:
@@ -101,11 +118,12 @@ class Conductor:
         """Do all of it. Errors that are meant for the user are printed here and become the exit code."""
         folder: RunFolder | None = None
         try:
-            experiment, warnings = self._prepare()
-            folder = experiment.folder
-            self._channel.send("folder", folder=str(folder.path))
-            await self._channel.drain()
-            measured = await self._measure(experiment, warnings)
+            with open_laboratory(self._request.read_scenario(), self._request.workers) as laboratory:
+                experiment, warnings = self._prepare(laboratory)
+                folder = experiment.folder
+                self._channel.send("folder", folder=str(folder.path))
+                await self._channel.drain()
+                measured = await self._measure(experiment, warnings)
             self._channel.send("phase", phase=REPORT_PHASE)
             await self._channel.drain()
             return self._report(folder, measured)
@@ -123,14 +141,17 @@ class Conductor:
 
     # --- before -----------------------------------------------------------------------------------------------------
 
-    def _prepare(self) -> tuple[Experiment, list[str]]:
+    def _prepare(self, laboratory: Laboratory | None) -> tuple[Experiment, list[str]]:
         """Check everything that can be checked, then make the folder with all that stands before the run."""
         request = self._request
-        scenario = request.read_scenario()
-        targets = check_target(scenario, request.allow_targets)
+        asked = request.read_scenario()
+        scenario = with_lab_sources(asked)
+        # a lab's addresses are this run's own: there is nobody to ask
+        targets = laboratory.addresses if laboratory is not None else check_target(scenario, request.allow_targets)
         check_guard(scenario)
         check_tls(scenario.target)
-        check_sources(scenario.client, targets, scenario.target.emulator)
+        hosts = 1 if laboratory is None else len(laboratory.network.clients)
+        check_sources(scenario.client, targets, scenario.target.emulator, hosts)
         password = read_password(scenario.target, os.environ)
         warnings = [
             *request.warnings,
@@ -138,9 +159,9 @@ class Conductor:
             *check_memory(scenario, request.workers, read_available_memory()),
         ]
         accounts = read_accounts(scenario.users)
-        plan = _plan(request, scenario, datetime.now(UTC))
+        plan = _plan(request, scenario, datetime.now(UTC), laboratory)
         warnings += check_ports(scenario, plan.host)
-        folder = create_folder(Path(request.out), plan, dump_scenario(scenario))
+        folder = create_folder(Path(request.out), plan, dump_scenario(asked))
         experiment = Experiment(
             plan=plan,
             folder=folder,
@@ -150,6 +171,7 @@ class Conductor:
             environment=children_environment(scenario.target, os.environ),
             start_at_realtime_ns=request.start_at_realtime_ns,
             modules=self._modules,
+            laboratory=laboratory,
         )
         return experiment, warnings
 
@@ -162,6 +184,9 @@ class Conductor:
         manifest = _manifest(self._request, plan, write_prediction(folder.path, prediction), warnings)
         write_manifest(folder.path, manifest)
         self._manifest = manifest
+        if (laboratory := experiment.laboratory) is not None:
+            laboratory.start_server(folder.logs)
+            manifest = self._manifest = manifest.model_copy(update={"lab": laboratory.describe()})
         if not self._request.quiet:
             self._view.note(f"{plan.scenario.name}: results go to {folder.path}")
             for warning in warnings:
@@ -184,7 +209,8 @@ class Conductor:
             write_manifest(folder.path, self._manifest)
 
         dashboard = Dashboard(plan, self._view, prediction.ceiling_per_s)
-        measured = await measure(experiment, self._requests, dashboard, on_start)
+        async with serve_metrics(inherited_socket(), plan, dashboard, folder.path):
+            measured = await measure(experiment, self._requests, dashboard, on_start)
         self._view.close()
         self._manifest = self._manifest.model_copy(
             update={
@@ -211,12 +237,15 @@ class Conductor:
         """Turn spools into Parquet, make the report, print it, and return the exit code."""
         from ftpstorm.records.parquet import convert
         from ftpstorm.report.build import build_report
+        from ftpstorm.report.markdown import append_markdown
         from ftpstorm.report.summary import exit_code
 
         if self._console.is_terminal and not self._request.quiet:
             self._view.note("making the report ...")
         convert(folder.path)
         summary = build_report(folder.path, plots=self._request.plots)
+        if self._request.markdown is not None:
+            append_markdown(Path(self._request.markdown), summary)
         self._print(folder, measured, summary)
         # a run that was asked to stop is interrupted for whoever asked, whatever else befell it
         return ExitCode.INTERRUPTED if self._requests.how is not None else exit_code(summary)
@@ -234,7 +263,7 @@ class Conductor:
         self._view.note(f"report: {folder.path / 'report.html'}")
 
 
-def _plan(request: RunRequest, scenario: Scenario, now: datetime) -> Plan:
+def _plan(request: RunRequest, scenario: Scenario, now: datetime, laboratory: Laboratory | None) -> Plan:
     for name, flow in scenario.flows.items():
         try:
             unroll(flow)
@@ -248,6 +277,7 @@ def _plan(request: RunRequest, scenario: Scenario, now: datetime) -> Plan:
         shard=request.shard,
         private_namespace=request.namespace.private,
         host=read_host_facts(),
+        server_host=None if laboratory is None else laboratory.server_facts(),
     )
 
 
@@ -269,12 +299,15 @@ def _manifest(request: RunRequest, plan: Plan, prediction_sha256: str, warnings:
         namespace=request.namespace,
         target=_planned_target(plan),
         prediction_sha256=prediction_sha256,
+        calibration=known_calibration(os.environ),
         warnings=warnings,
     )
 
 
 def _planned_target(plan: Plan) -> dict[str, Any]:
-    return {"kind": "emulator" if plan.scenario.target.emulator is not None else "host"}
+    target = plan.scenario.target
+    kind = "emulator" if target.emulator is not None else "server" if target.server is not None else "host"
+    return {"kind": kind}
 
 
 def _utc(instant: datetime) -> str:

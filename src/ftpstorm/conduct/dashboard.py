@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from ftpstorm.conduct.progress import RateMeter, Totals, add_up
 from ftpstorm.plan.plan import Plan, load_end_ns, transfers_of
 
 REFRESH_S: Final = 0.25
+HISTORY_MAX: Final = 240
+"""Rates that are remembered: as many as a wide terminal can show."""
 RUNNING: Final = "running"
 
 
@@ -35,6 +38,8 @@ class Dashboard:
         self._view = view
         self._offered = RateMeter()
         self._achieved = RateMeter()
+        self._history: deque[float] = deque(maxlen=HISTORY_MAX)
+        self._remembered_ns = 0
 
     def totals(self) -> Totals:
         """Return the sums over the workers' latest progress."""
@@ -48,6 +53,10 @@ class Dashboard:
         offered = totals.transfers_attempted if self._transfers else totals.started
         achieved = totals.transfers_succeeded if self._transfers else totals.succeeded
         kernel = _progress(self.sampler)
+        achieved_per_s = self._achieved.read(totals.t_ns, achieved)
+        if achieved_per_s is not None and self.state == RUNNING and totals.t_ns > self._remembered_ns:
+            self._remembered_ns = totals.t_ns
+            self._history.append(achieved_per_s)
         return Picture(
             name=self._name,
             state="ready" if waiting and self.state == RUNNING else self.state,
@@ -56,7 +65,8 @@ class Dashboard:
             totals=totals,
             counted="transfers" if self._transfers else "sessions",
             offered_per_s=self._offered.read(totals.t_ns, offered),
-            achieved_per_s=self._achieved.read(totals.t_ns, achieved),
+            achieved_per_s=achieved_per_s,
+            history=tuple(self._history),
             ceiling_per_s=self._ceiling_per_s,
             pool=_progress(self.emulator).get("pool") or {},
             ephemeral=(kernel.get("ephemeral") or {}).get("client"),

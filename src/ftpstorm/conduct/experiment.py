@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ftpstorm.clock import ClockPair, monotonic_ns, read_clock_pair
+from ftpstorm.conduct.abort import AbortWatch
 from ftpstorm.conduct.children import READY_WITHIN_S, Child, ChildError, Crew
 from ftpstorm.conduct.dashboard import RUNNING, Dashboard
 from ftpstorm.conduct.folder import RunFolder
+from ftpstorm.conduct.laboratory import Laboratory
 from ftpstorm.conduct.load_phase import LoadPhase, ask_to_finish, cool_down, wait_for_start
 from ftpstorm.conduct.stops import StopRequests
 from ftpstorm.conduct.target import is_loopback
@@ -36,6 +38,7 @@ FINISH_WITHIN_S: Final = 15.0
 ENGINE: Final = "ftpstorm.engine"
 SAMPLER: Final = "ftpstorm.sampler"
 EMULATOR: Final = "ftpstorm.emulator"
+TIME_WAIT: Final = "ftpstorm.lab.reaper"
 
 
 class StoppedBeforeStartError(FtpstormError):
@@ -59,7 +62,24 @@ class Experiment:
     """What the children get; without the password."""
     start_at_realtime_ns: int | None
     modules: Mapping[str, str]
-    """Module to execute by role: engine, sampler, emulator."""
+    """Module to execute by role: engine, sampler, emulator, time-wait."""
+    laboratory: Laboratory | None = None
+    """The network that the run has of its own, its server started; None without `lab`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The children of one run. `emulator` and `time_wait` are there only where the run needs them."""
+
+    emulator: Child | None
+    workers: Sequence[Child]
+    sampler: Child
+    time_wait: Child | None
+
+    @property
+    def finishers(self) -> tuple[Child, ...]:
+        """Those that go on until they are asked to finish, in that order."""
+        return tuple(child for child in (self.sampler, self.emulator, self.time_wait) if child is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,22 +113,22 @@ async def measure(
     user asked to stop before the start. However it ends, no child is left.
     """
     plan = experiment.plan
+    abort = AbortWatch(plan, experiment.folder.path)
     async with Crew(experiment.folder.log_of, experiment.environment) as crew:
         requests.changed = crew.changed
         drawing = asyncio.create_task(dashboard.run())
         try:
-            emulator, workers, sampler = await _start_children(crew, experiment)
-            dashboard.workers, dashboard.sampler, dashboard.emulator = workers, sampler, emulator
-            target = await _greet(crew, experiment, requests, emulator, workers, sampler)
+            cast = await _start_children(crew, experiment)
+            dashboard.workers, dashboard.sampler, dashboard.emulator = cast.workers, cast.sampler, cast.emulator
+            target = await _greet(crew, experiment, requests, cast)
             start_at_ns = await _agree_on_start(crew, experiment, requests, dashboard, target, on_start)
-            phase = LoadPhase(plan, crew, workers, start_at_ns, requests, dashboard)
+            phase = LoadPhase(plan, crew, cast.workers, start_at_ns, requests, dashboard, abort)
             ended_ns = await phase.run()
             dashboard.state = "cooling down"
             await cool_down(crew, requests, plan.scenario.sampling.cool_down)
             dashboard.state = "finishing"
-            for child in (sampler, emulator):
-                if child is not None:
-                    await ask_to_finish(crew, child, FINISH_WITHIN_S)
+            for child in cast.finishers:
+                await ask_to_finish(crew, child, FINISH_WITHIN_S)
             dashboard.draw()
         finally:
             drawing.cancel()
@@ -121,46 +141,40 @@ async def measure(
     return Measured(status, reason, ended_ns, [child.record() for child in crew.children])
 
 
-async def _start_children(crew: Crew, experiment: Experiment) -> tuple[Child | None, list[Child], Child]:
-    """Start all interpreters at once: each takes a while to import what it needs."""
+async def _start_children(crew: Crew, experiment: Experiment) -> Cast:
+    """Start all interpreters at once, each on its host: each takes a while to import what it needs."""
+    lab = experiment.laboratory
 
     def module(role: str) -> Sequence[str]:
         return [sys.executable, "-P", "-m", experiment.modules[role]]
 
-    emulator = None
+    emulator = time_wait = None
     if experiment.plan.scenario.target.emulator is not None:
-        emulator = await crew.start("emulator", module("emulator"))
-    workers = [await crew.start(f"worker-{index}", module("engine")) for index in range(experiment.plan.workers)]
-    return emulator, workers, await crew.start("sampler", module("sampler"))
+        emulator = await crew.start("emulator", module("emulator"), host=lab.network.server if lab else None)
+    workers = [
+        await crew.start(f"worker-{index}", module("engine"), host=lab.client_of(index) if lab else None)
+        for index in range(experiment.plan.workers)
+    ]
+    descriptors = lab.descriptors if lab else ()
+    if lab is not None and lab.reaped_hosts():
+        time_wait = await crew.start("time-wait", module("time-wait"), descriptors=descriptors)
+    sampler = await crew.start("sampler", module("sampler"), descriptors=descriptors)
+    return Cast(emulator, workers, sampler, time_wait)
 
 
-async def _greet(
-    crew: Crew,
-    experiment: Experiment,
-    requests: StopRequests,
-    emulator: Child | None,
-    workers: Sequence[Child],
-    sampler: Child,
-) -> dict[str, Any]:
+async def _greet(crew: Crew, experiment: Experiment, requests: StopRequests, cast: Cast) -> dict[str, Any]:
     """Tell each child its part and wait until all are ready; return the manifest's description of the target."""
-    scenario = experiment.plan.scenario
+    lab = experiment.laboratory
     spool = str(experiment.folder.spool)
-    if emulator is not None:
-        assert scenario.target.emulator is not None
-        emulator.send(
-            "hello",
-            role="emulator",
-            writer=emulator.role,
-            spool=spool,
-            emulator=scenario.target.emulator.model_dump(mode="json", by_alias=True),
-            files=dict(scenario.files),
-            host=scenario.target.emulator.address,
-            log=str(experiment.folder.logs / "aioftp.log"),
-        )
-        await _wait_ready(crew, [emulator], requests)
-    target = _target(experiment, emulator)
-    plan = experiment.plan.to_json()
-    for index, worker in enumerate(workers):
+    if cast.time_wait is not None and lab is not None:
+        cast.time_wait.send("hello", role="time-wait", writer=cast.time_wait.role, hosts=lab.reaped_hosts())
+    if cast.emulator is not None:
+        await _greet_emulator(crew, experiment, requests, cast.emulator)
+    target = _target(experiment, cast.emulator)
+    server = lab.server if lab is not None else None
+    plan = lab.worker_plan(experiment.plan) if lab is not None else experiment.plan.to_json()
+    for index, worker in enumerate(cast.workers):
+        hosts = len(lab.network.clients) if lab is not None else 1
         worker.send(
             "hello",
             role="worker",
@@ -169,36 +183,70 @@ async def _greet(
             plan=plan,
             worker=index,
             targets=target["addresses"],
-            password=experiment.password,
+            password=server.password if server is not None else experiment.password,
             accounts=[list(account) for account in experiment.accounts],
+            client_host=[index % hosts, hosts],
         )
-    local = all(is_loopback(host) for host, _ in target["addresses"])
-    first, last = target["passive_range"] or (0, -1)
-    sampler.send(
+    processes = {child.role: child.pid for child in crew.children} | {"conductor": os.getpid()}
+    if server is not None:
+        processes["server"] = server.pid
+    cast.sampler.send(
         "hello",
         role="sampler",
-        writer=sampler.role,
+        writer=cast.sampler.role,
         spool=spool,
-        sampling=scenario.sampling.model_dump(mode="json"),
-        host="host" if local else "client",
-        processes={child.role: child.pid for child in crew.children} | {"conductor": os.getpid()},
-        server_ports=[port for _, port in target["addresses"]] if local else [],
-        passive_ports=(target["passive_ports"] or list(range(first, last + 1))) if local else [],
-        port_range=experiment.plan.port_range,
+        sampling=experiment.plan.scenario.sampling.model_dump(mode="json"),
+        processes=processes,
+        **_watched(experiment, target),
     )
-    await _wait_ready(crew, [*workers, sampler], requests)
+    await _wait_ready(crew, [child for child in crew.children if child is not cast.emulator], requests)
     return target
 
 
+async def _greet_emulator(crew: Crew, experiment: Experiment, requests: StopRequests, emulator: Child) -> None:
+    scenario, lab = experiment.plan.scenario, experiment.laboratory
+    assert scenario.target.emulator is not None
+    emulator.send(
+        "hello",
+        role="emulator",
+        writer=emulator.role,
+        spool=str(experiment.folder.spool),
+        emulator=scenario.target.emulator.model_dump(mode="json", by_alias=True),
+        files=dict(scenario.files),
+        host=scenario.target.emulator.address if lab is None else lab.listen_on,
+        log=str(experiment.folder.logs / "aioftp.log"),
+    )
+    await _wait_ready(crew, [emulator], requests)
+
+
+def _watched(experiment: Experiment, target: dict[str, Any]) -> dict[str, Any]:
+    """Return what of the sampler's hello says which namespaces to watch, and what their ports mean."""
+    port_range = experiment.plan.port_range
+    if experiment.laboratory is not None:
+        return {"hosts": experiment.laboratory.watched_hosts(target, port_range)}
+    local = all(is_loopback(host) for host, _ in target["addresses"])
+    first, last = target["passive_range"] or (0, -1)
+    return {
+        "host": "host" if local else "client",
+        "server_ports": [port for _, port in target["addresses"]] if local else [],
+        "passive_ports": (target["passive_ports"] or list(range(first, last + 1))) if local else [],
+        "port_range": port_range,
+    }
+
+
 def _target(experiment: Experiment, emulator: Child | None) -> dict[str, Any]:
+    lab = experiment.laboratory
     if emulator is not None:
         assert emulator.ready is not None
+        address = [emulator.ready["host"], emulator.ready["port"]]
         return {
             "kind": "emulator",
-            "addresses": [[emulator.ready["host"], emulator.ready["port"]]],
+            "addresses": [address] if lab is None else [[host, address[1]] for host, _ in lab.addresses],
             "passive_ports": emulator.ready["passive_ports"],
             "passive_range": None,
         }
+    if lab is not None:
+        return lab.describe_target()
     declared = experiment.plan.scenario.target.passive_ports
     return {
         "kind": "host",

@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ftpstorm.conduct.metrics import listen, url_of
 from ftpstorm.conduct.request import WORKERS_MAX, RunRequest, parse_shard, parse_start_at, scenario_fields
 from ftpstorm.conduct.supervisor import supervise
-from ftpstorm.conduct.target import TargetUrl, parse_target_url
+from ftpstorm.conduct.target import FTPS_PORT, TargetUrl, parse_target_url
 from ftpstorm.errors import ExitCode, UsageError
 from ftpstorm.scenario.gallery import find_scenario
 from ftpstorm.scenario.loader import Loaded, dump_scenario, load_scenario, load_text
@@ -25,7 +27,7 @@ from ftpstorm.units import NS_PER_S, format_duration, parse_duration, parse_rate
 
 PASSWORD_ENVIRONMENT_KEY: Final = "FTPSTORM_PASSWORD"  # noqa: S105 - the name of a variable
 """Where the password of a target given by URL is looked for."""
-URL_PREFIX: Final = "ftp:"
+URL_PREFIXES: Final = ("ftp:", "ftps:")
 NAME_MAX: Final = 64
 URL_GRACE_NS: Final = 60 * NS_PER_S
 """How long after its load the run of a URL may still end its last sessions."""
@@ -56,6 +58,10 @@ class RunOptions:
     json_output: bool = False
     quiet: bool = False
     plots: bool = True
+    metrics: str | None = None
+    """Where to publish metrics while running: ``ADDRESS:PORT``, or a port on loopback."""
+    markdown: str | None = None
+    """File that each run's summary is appended to as Markdown."""
     rate: str | None = None
     duration: str | None = None
     command: Sequence[str] = ()
@@ -65,9 +71,12 @@ def launch(options: RunOptions) -> int:
     """Run what `options` ask for; return the exit code. Raises FtpstormError for what cannot be run."""
     requests = plan_requests(options)
     code = int(ExitCode.PASS)
+    metrics = listen(options.metrics) if options.metrics is not None else None
+    if metrics is not None:
+        print(f"metrics: {url_of(metrics)}", file=sys.stderr)
     for request in requests:
         private = request.read_scenario().target.emulator is not None
-        code = worse(code, supervise(request, private=private))
+        code = worse(code, supervise(request, private=private, metrics=metrics))
         if code not in PRECEDENCE or code == ExitCode.INTERRUPTED:
             break
     return code
@@ -108,6 +117,7 @@ def plan_requests(options: RunOptions) -> list[RunRequest]:
                 json_output=options.json_output,
                 quiet=options.quiet,
                 plots=options.plots,
+                markdown=os.path.abspath(options.markdown) if options.markdown else None,  # noqa: PTH100 - as above
                 command=tuple(options.command),
                 warnings=tuple(problem.render(str(loaded.source)) for problem in loaded.warnings),
             )
@@ -116,7 +126,7 @@ def plan_requests(options: RunOptions) -> list[RunRequest]:
 
 
 def _load_all(options: RunOptions) -> list[Loaded]:
-    if options.scenario.startswith(URL_PREFIX):
+    if options.scenario.startswith(URL_PREFIXES):
         name, text = options.scenario, url_scenario(options)
 
         def load(variant: str | None, overrides: Sequence[str]) -> Loaded:
@@ -145,12 +155,17 @@ def target_override(present: Target, url: TargetUrl) -> str:
     """Return the ``target=...`` override that sends a scenario's load to `url`.
 
     TLS, user and password source of a scenario with a host stay unless the URL names a user; where nothing names a
-    password, FTPSTORM_PASSWORD is used if it is set.
+    password, FTPSTORM_PASSWORD is used if it is set. Implicit TLS, the scenario's or that of ftps://, is on port 990
+    unless the URL says otherwise.
     """
     fields: dict[str, Any] = {"host": url.host, "port": url.port}
     if present.host is not None:
         kept = {"user", "password_env", "password_file", "tls"}  # without `tls` the password would go in plain text
         fields |= present.model_dump(mode="json", include=kept, exclude_none=True)
+    if url.implicit_tls:
+        fields["tls"] = {**fields.get("tls", {}), "mode": "implicit"}
+    if not url.port_given and fields.get("tls", {}).get("mode") == "implicit":
+        fields["port"] = FTPS_PORT
     if url.user is not None:
         fields["user"] = url.user
     if not fields.keys() & {"password_env", "password_file"} and PASSWORD_ENVIRONMENT_KEY in os.environ:
@@ -176,7 +191,9 @@ def url_scenario(options: RunOptions) -> str:
         transfer = {"list": {"path": url.path or None}}
     else:
         transfer = {"retr": {"file": url.path}}
-    target = {"host": url.host, "port": url.port, "user": url.user or "anonymous"}
+    target: dict[str, Any] = {"host": url.host, "port": url.port, "user": url.user or "anonymous"}
+    if url.implicit_tls:
+        target["tls"] = {"mode": "implicit"}
     if PASSWORD_ENVIRONMENT_KEY in os.environ:
         target["password_env"] = PASSWORD_ENVIRONMENT_KEY
     load = {
@@ -190,7 +207,7 @@ def url_scenario(options: RunOptions) -> str:
         {
             "version": 1,
             "name": _name_of(url.host),
-            "description": f"{options.rate} for {options.duration} against ftp://{url.host}:{url.port}/{url.path}",
+            "description": f"{options.rate} for {options.duration} against {options.scenario.partition(':')[0]}://{url.host}:{url.port}/{url.path}",
             "target": target,
             "flows": {"session": {"steps": ["login", transfer, "quit"]}},
             "load": {"steady": load},

@@ -1,12 +1,13 @@
-"""What the terminal shows while a run goes on: a picture four times a second, or lines where there is no terminal.
+"""What the terminal shows while a run goes on: a picture that is redrawn, or lines where there is no terminal for it.
 
-It is told everything and decides nothing. A terminal that goes away (a closed pipe) silences it; the run goes on.
+It is told everything and decides nothing. It is redrawn as often as SHARE_MAX of a core pays for: the conductor's
+processor is the load's neighbour. A terminal that goes away (a closed pipe) silences it; the run goes on.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Final
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 LINES_EVERY_S: Final = 2.0
+SHARE_MAX: Final = 0.005
+"""Part of a core that drawing may take."""
 BAR_CELLS: Final = 24
+BAR_CELLS_MIN: Final = 8
+BESIDE_A_BAR: Final = 44
+"""Columns for label, figures and detail beside a bar, or beside the rates of the last seconds."""
+SPARK: Final = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+SPARK_ASCII: Final = "_.-=*#%@"
 SHOWN_CLASSES: Final = 4
 REPLY_CHARACTERS: Final = 60
 
@@ -42,6 +50,8 @@ class Picture:
     achieved_per_s: float | None = None
     ceiling_per_s: float | None = None
     """What theory says is the most."""
+    history: Sequence[float] = ()
+    """Achieved rates of the last while, oldest first, at even intervals."""
     pool: Mapping[str, int] = field(default_factory=dict)
     """Ports of the emulator's passive pool by state; empty for any other target."""
     ephemeral: int | None = None
@@ -54,21 +64,24 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar of the picture: `taken` of `limit`; `limit` None where it is not known (then no bar is drawn)."""
+    """One bar of the picture: `taken` of `limit`; `limit` None where it is not known (a bar only where `scale` is)."""
 
     label: str
     taken: int
     limit: int | None
     detail: str = ""
+    scale: int | None = None
+    """What a full bar stands for where there is no limit."""
 
     def draw(self, cells: int, full: str, empty: str) -> str:
         """Return the bar in `cells` characters. Something taken shows at least one, something free at least one."""
-        if not self.limit:
+        whole = self.limit or self.scale
+        if not whole:
             return " " * cells
-        filled = round(cells * min(self.taken / self.limit, 1.0))
+        filled = round(cells * min(self.taken / whole, 1.0))
         if self.taken:
             filled = max(filled, 1)
-        if self.taken < self.limit:
+        if self.taken < whole:
             filled = min(filled, cells - 1)
         return full * filled + empty * (cells - filled)
 
@@ -82,10 +95,35 @@ def bars_of(picture: Picture) -> list[Bar]:
         bars.append(Bar("passive pool", size - picture.pool.get("free", 0), size, ", ".join(states)))
     if picture.ephemeral is not None:
         bars.append(Bar("ephemeral ports", picture.ephemeral, picture.ephemeral_range))
-    if picture.time_wait:
-        sides = ", ".join(f"{side} {count}" for side, count in picture.time_wait.items())
-        bars.append(Bar("TIME_WAIT", sum(picture.time_wait.values()), None, sides))
+    most = max(picture.time_wait.values(), default=0)
+    for side, count in sorted(picture.time_wait.items()):
+        # A client's TIME_WAIT uses up its ephemeral ports; nothing says how many a server may hold: then the sides
+        # are drawn against the larger.
+        budget = picture.ephemeral_range if side.startswith("client") else None
+        bars.append(Bar(f"TIME_WAIT {side}", count, budget, scale=budget or most))
     return bars
+
+
+def sparkline(rates: Sequence[float], top: float, cells: int, ramp: str = SPARK) -> str:
+    """Return the last `cells` rates as one character each, from `ramp`'s first for nothing to its last for `top`."""
+    steps = len(ramp) - 1
+    return "".join(ramp[min(round(steps * rate / top), steps) if top > 0 else 0] for rate in rates[-cells:])
+
+
+def spark_text(picture: Picture, cells: int, ramp: str = SPARK) -> str:
+    """Return the sparkline and what its full height stands for; "" before there is a rate."""
+    if not picture.history:
+        return ""
+    peak, ceiling = max(picture.history[-cells:]), picture.ceiling_per_s
+    top = max(peak, ceiling or 0.0)
+    is_ceiling = ceiling is not None and ceiling >= peak
+    full = f"full height: {format_rate(round(top, 1))}{', the ceiling' if is_ceiling else ''}"
+    return f"{sparkline(picture.history, top, cells, ramp)}  {full}"
+
+
+def lateness_text(picture: Picture) -> str:
+    """Return how late sessions started at most of late, such as ``at most 1.2 ms``."""
+    return f"at most {picture.totals.lateness_ns / 1e6:.3g} ms"
 
 
 def rates_text(picture: Picture) -> str:
@@ -135,6 +173,8 @@ def plain_line(picture: Picture) -> str:
         f"sessions: {totals.in_flight} in flight, {totals.succeeded} succeeded, {totals.failed} failed"
         + (f", {totals.dropped} dropped" if totals.dropped else "")
     )
+    if totals.lateness_ns:
+        parts.append(f"late {lateness_text(picture)}")
     if failures := failures_text(picture):
         reply = reply_text(picture)
         parts.append(failures + (f' ("{reply}")' if reply else ""))
@@ -142,30 +182,36 @@ def plain_line(picture: Picture) -> str:
     return " | ".join(parts)
 
 
-def render(picture: Picture, *, unicode: bool = True) -> RenderableType:
-    """Return the picture for rich: a few labelled lines; texts of a server are never read as markup."""
+def render(picture: Picture, *, unicode: bool = True, width: int = 100) -> RenderableType:
+    """Return the picture for rich, for `width` columns: labelled lines; a server's texts are never read as markup."""
     from rich.table import Table
     from rich.text import Text
 
     full, empty = ("\u2588", "\u2591") if unicode else ("#", ".")
+    room = width - BESIDE_A_BAR
+    cells = max(min(BAR_CELLS, room), BAR_CELLS_MIN)
     totals = picture.totals
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row(Text(picture.name), Text(f"{picture.state}, {time_text(picture)}"))
     table.add_row(Text(f"{picture.counted}/s"), Text(rates_text(picture)))
+    if spark := spark_text(picture, max(room, BAR_CELLS_MIN), SPARK if unicode else SPARK_ASCII):
+        table.add_row("", Text(spark, style="cyan"))
     sessions = Text(f"{totals.in_flight} in flight, {totals.succeeded} succeeded, ")
     sessions.append(f"{totals.failed} failed", style="red" if totals.failed else "")
     if totals.dropped:
         sessions.append(f", {totals.dropped} dropped", style="yellow")
     table.add_row("sessions", sessions)
+    if totals.lateness_ns:
+        table.add_row("started late by", Text(lateness_text(picture)))
     for bar in bars_of(picture):
         drawn = Text()
-        if bar.limit:
-            drawn.append(bar.draw(BAR_CELLS, full, empty), style="red" if bar.taken >= bar.limit else "cyan")
-            drawn.append(f"  {bar.taken} of {bar.limit}")
-        else:
-            drawn.append(str(bar.taken))
+        if bar.limit or bar.scale:
+            spent = bar.limit is not None and bar.taken >= bar.limit
+            drawn.append(bar.draw(cells, full, empty), style="red" if spent else "cyan")
+            drawn.append("  ")
+        drawn.append(f"{bar.taken} of {bar.limit}" if bar.limit else str(bar.taken))
         if bar.detail:
             drawn.append(f"  ({bar.detail})", style="dim")
         table.add_row(bar.label, drawn)
@@ -197,16 +243,25 @@ class View:
         self._live: Live | None = None
         self._last_line = (0.0, "")
         self._broken = False
+        self._redraws = console.is_terminal and not console.is_dumb_terminal
+        self._next_draw_s = 0.0
+        self._skipped: Picture | None = None
 
     def show(self, picture: Picture) -> None:
         """Show the picture: redrawn on a terminal; elsewhere a line now and then, and whenever the state changed."""
         if self._quiet or self._broken:
             return
-        if self._console.is_terminal:
-            self._guard(lambda: self._draw(picture))
-            return
         now = time.monotonic()
         printed_at, state = self._last_line
+        if self._redraws:
+            if picture.state == state and now < self._next_draw_s:
+                self._skipped = picture
+                return
+            self._last_line = (now, picture.state)
+            began = time.thread_time()
+            self._guard(lambda: self._draw(picture))
+            self._next_draw_s = now + (time.thread_time() - began) / SHARE_MAX
+            return
         if picture.state != state or now - printed_at >= LINES_EVERY_S:
             self._last_line = (now, picture.state)
             self._guard(lambda: self._console.print(plain_line(picture), markup=False, highlight=False, soft_wrap=True))
@@ -221,6 +276,9 @@ class View:
 
     def close(self) -> None:
         """Leave the last picture standing and give the terminal back."""
+        if self._live is not None and self._skipped is not None:
+            latest = self._skipped
+            self._guard(lambda: self._draw(latest))
         if self._live is not None:
             self._guard(self._live.stop)
             self._live = None
@@ -228,12 +286,13 @@ class View:
     def _draw(self, picture: Picture) -> None:
         from rich.live import Live
 
+        self._skipped = None
         if self._live is None:
             # no refresh thread: the conductor forks, and children die with the thread that forked them
-            self._live = Live(console=self._console, auto_refresh=False, transient=False)
+            self._live = Live(console=self._console, auto_refresh=False, transient=False, vertical_overflow="crop")
             self._live.start()
         unicode = self._console.encoding.lower().startswith("utf")
-        self._live.update(render(picture, unicode=unicode), refresh=True)
+        self._live.update(render(picture, unicode=unicode, width=self._console.width), refresh=True)
 
     def _guard(self, write: Callable[[], object]) -> None:
         if self._broken:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ftpstorm.clock import monotonic_ns
+from ftpstorm.conduct.abort import AbortWatch
 from ftpstorm.conduct.children import Child, Crew
 from ftpstorm.conduct.dashboard import REFRESH_S, Dashboard
 from ftpstorm.conduct.stops import How, StopRequests, StopRules
@@ -37,6 +38,7 @@ class LoadPhase:
         start_at_ns: int,
         requests: StopRequests,
         dashboard: Dashboard,
+        abort: AbortWatch | None = None,
     ) -> None:
         self.reason: str | None = None
         """Why the run ended before its time; None where it did not."""
@@ -47,6 +49,7 @@ class LoadPhase:
         self._requests = requests
         self._dashboard = dashboard
         self._rules = StopRules(plan.scenario)
+        self._abort = abort
         self._overdue_ns = run_end_ns(plan) + OVERDUE_S * NS_PER_S
         self._grace_ns = max(load.graceful_stop for _, load in plan.loads) + STOP_WITHIN_S * NS_PER_S
         self._stopping: How | None = None
@@ -72,6 +75,8 @@ class LoadPhase:
         if self._requests.how is not None:
             self._stop(self._requests.how, "stopped by request", t_ns)
         order = self._rules.check(t_ns, self._dashboard.totals())
+        if order is None and self._abort is not None and self._stopping is None:
+            order = self._abort.check(t_ns)
         if order is not None and self._stopping != "now":
             if self._status is Status.COMPLETED:
                 self._status = Status.STOPPED_EARLY

@@ -129,7 +129,7 @@ def check_ports(scenario: Scenario, host: HostFacts) -> list[str]:
         return []
     first, last = found
     reserved = host.reserved_ports if own is None else None
-    sources = max(1, len(scenario.client.addresses))
+    sources = len(scenario.client.addresses) or (scenario.lab.clients if scenario.lab is not None else 1)
     ports = (last - first + 1 - (reserved or 0)) * sources
     sessions = sure_sessions(scenario)
     if sessions <= ports or (scenario.expect is not None and scenario.expect.cause in CLIENT_PORT_CAUSES):
@@ -231,13 +231,20 @@ def read_password(target: Target, environment: Mapping[str, str]) -> str | None:
     return None
 
 
-def check_sources(client: Client, targets: Sequence[tuple[str, int]], emulator: Emulator | None) -> None:
-    """Try the source addresses and the port range. Raises EnvironmentUnavailableError where workers could not."""
+def check_sources(
+    client: Client, targets: Sequence[tuple[str, int]], emulator: Emulator | None, client_hosts: int = 1
+) -> None:
+    """Try the source addresses and the port range, of several `client_hosts` in the first's place.
+
+    Raises EnvironmentUnavailableError where workers could not. An emulator names its own address where `targets` is
+    empty.
+    """
     from ftpstorm.engine.sources import make_sources
 
     if client.source_addresses or client.port_range is not None:
-        address = targets[0][0] if emulator is None else emulator.address
-        make_sources(client, socket.AF_INET6 if ":" in address else socket.AF_INET)
+        address = targets[0][0] if targets or emulator is None else emulator.address
+        hosts = client_hosts if len(client.addresses) > 1 else 1
+        make_sources(client, socket.AF_INET6 if ":" in address else socket.AF_INET, 0, hosts)
 
 
 def check_tls(target: Target) -> None:

@@ -42,10 +42,17 @@ class RunRequest(BaseModel):
     """No live view and no table."""
     plots: bool = True
     """Draw the report's pictures."""
+    markdown: str | None = None
+    """File that the summary is appended to as Markdown."""
     command: tuple[str, ...] = ()
     """The command line, for the manifest."""
     namespace: NamespaceRecord = NamespaceRecord(private=False)
     warnings: tuple[str, ...] = ()
+
+    @property
+    def has_lab(self) -> bool:
+        """Whether the run builds its own network, and so must have namespaces of its own."""
+        return self.scenario.get("lab") is not None
 
     def read_scenario(self) -> Scenario:
         """Return the effective scenario."""

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from ftpstorm.channel import ENVIRONMENT_KEY
+from ftpstorm.conduct.metrics import ENVIRONMENT_KEY as METRICS_KEY
 from ftpstorm.conduct.request import RunRequest
 from ftpstorm.errors import ExitCode
 from ftpstorm.lab.namespaces import (
@@ -38,33 +39,56 @@ ECHO_S: Final = 0.1
 CONDUCTOR: Final = ("-P", "-m", "ftpstorm.conduct")  # -P: no module of the folder that the user stands in
 SHOW_CURSOR: Final = "\x1b[?25h"
 REPORT_PHASE: Final = "report"
+HOW_TO_ENABLE: Final = (
+    "as root, `sysctl -w user.max_user_namespaces=15000`, and where the system has them "
+    "`kernel.unprivileged_userns_clone=1` and `kernel.apparmor_restrict_unprivileged_userns=0`; "
+    "in a container, start it with --privileged"
+)
 
 
-def supervise(request: RunRequest, *, private: bool, conductor: Sequence[str] = CONDUCTOR) -> int:
+def supervise(
+    request: RunRequest,
+    *,
+    private: bool,
+    conductor: Sequence[str] = CONDUCTOR,
+    metrics: socket.socket | None = None,
+) -> int:
     """Run `request` to its end and return the exit code for the shell.
 
     With `private` the run gets a network namespace of its own where this host gives one; where it does not, the run
-    takes the host's loopback, and the manifest says why. `conductor` is what the interpreter executes.
+    takes the host's loopback, and the manifest says why. `conductor` is what the interpreter executes. `metrics` is a
+    listening socket of this network namespace that the conductor answers on. A run in a lab has no way out onto the
+    host's loopback: it raises NamespaceRefusedError.
     """
     ours, theirs = socket.socketpair()
-    with ours, _noted_signals() as signals:
+    with ours, noted_signals() as signals:
         with theirs:
-            pid, request = _start(request, theirs, private, conductor)
+            pid, request = _start(request, theirs, private, conductor, metrics)
         _send(ours, {"type": "request", "request": request.model_dump(mode="json")})
         return _Supervision(pid, ours).follow(signals)
 
 
 def _start(
-    request: RunRequest, theirs: socket.socket, private: bool, conductor: Sequence[str]
+    request: RunRequest,
+    theirs: socket.socket,
+    private: bool,
+    conductor: Sequence[str],
+    metrics: socket.socket | None,
 ) -> tuple[int, RunRequest]:
     environment = {**os.environ, ENVIRONMENT_KEY: str(theirs.fileno())}
-    command = Command([sys.executable, *conductor], environment, [theirs.fileno()])
+    descriptors = [theirs.fileno()]
+    if metrics is not None:
+        environment[METRICS_KEY] = str(metrics.fileno())
+        descriptors.append(metrics.fileno())
+    command = Command([sys.executable, *conductor], environment, descriptors)
     sys.stdout.flush()
     sys.stderr.flush()
-    if private:
+    if private or request.has_lab:
         try:
             pid = start_private(command)
         except NamespaceRefusedError as refused:
+            if request.has_lab:
+                raise NamespaceRefusedError(f"{refused}; a lab needs one: {HOW_TO_ENABLE}") from None
             print(f"warning: {refused}; the run uses the host's loopback", file=sys.stderr)
             return start_plain(command), request.model_copy(
                 update={"namespace": NamespaceRecord(private=False, reason=str(refused))}
@@ -165,7 +189,7 @@ def _send(channel: socket.socket, message: dict[str, Any]) -> None:
 
 
 @contextmanager
-def _noted_signals() -> Iterator[socket.socket]:
+def noted_signals() -> Iterator[socket.socket]:
     """Turn REQUESTS into bytes on the socket yielded; put everything back afterwards."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)

@@ -22,6 +22,9 @@ Resolver = Callable[[str, int], Sequence[str]]
 """Returns the text addresses of a host name, in the resolver's order; raises OSError when there are none."""
 
 FTP_PORT: Final = 21
+FTPS_PORT: Final = 990
+"""Where TLS begins with the connection (implicit)."""
+SCHEMES: Final = {"ftp": FTP_PORT, "ftps": FTPS_PORT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +35,21 @@ class TargetUrl:
     port: int
     user: str | None
     path: str
+    implicit_tls: bool = False
+    """The scheme is ftps."""
+    port_given: bool = True
+    """Whether the URL names the port; else it is the scheme's."""
 
 
 def parse_target_url(text: str) -> TargetUrl:
-    """Take an ftp URL apart (RFC 1738 section 3.2).
+    """Take an ftp URL apart (RFC 1738 section 3.2); ftps means TLS from the first byte, by default on port 990.
 
     Raises UsageError for another scheme, for no host, and for a password: it would stand in the shell's history and in
     the process list. The message never repeats it.
     """
     try:
         parts = urlsplit(text)
-        port = parts.port or FTP_PORT
+        port = parts.port
     except ValueError:
         raise UsageError("the target is no URL; write ftp://user@host:port") from None
     if parts.password is not None:
@@ -50,10 +57,17 @@ def parse_target_url(text: str) -> TargetUrl:
             "a password in the target's URL is refused; put it into an environment variable or a file "
             "(target.password_env, target.password_file)"
         )
-    if parts.scheme != "ftp" or not parts.hostname:
-        raise UsageError(f"{text}: no FTP target; write ftp://user@host:port")
+    if parts.scheme not in SCHEMES or not parts.hostname:
+        raise UsageError(f"{text}: no FTP target; write ftp://user@host:port, or ftps:// for implicit TLS")
     user = unquote(parts.username) if parts.username else None
-    return TargetUrl(parts.hostname, port, user, unquote(parts.path.lstrip("/")))
+    return TargetUrl(
+        parts.hostname,
+        port or SCHEMES[parts.scheme],
+        user,
+        unquote(parts.path.lstrip("/")),
+        implicit_tls=parts.scheme == "ftps",
+        port_given=port is not None,
+    )
 
 
 def resolve(host: str, port: int) -> Sequence[str]:
@@ -82,29 +96,39 @@ def check_target(
     host, port = scenario.target.host, scenario.target.port
     if host is None:
         return ()
+    addresses = check_addresses(host, port, allowed, resolver)
+    outside = [address for address in addresses if not is_loopback(address)]
+    if outside and scenario.guard is None:
+        raise TargetRefusedError(
+            f"target {host} ({outside[0]}) is outside loopback: the scenario must bound the load with "
+            "guard: {max_sessions: ..., max_rate: ..., stop_after: ...}"
+        )
+    return tuple((address, port) for address in addresses)
+
+
+def check_addresses(host: str, port: int, allowed: Sequence[str], resolver: Resolver = resolve) -> tuple[str, ...]:
+    """Return the addresses of `host` that may be connected to, of one family: IPv4 where it has any.
+
+    Raises TargetRefusedError where one of all its addresses is neither loopback nor in `allowed`, UsageError for an
+    entry of `allowed` that is none of host, address and network, EnvironmentUnavailableError for an unknown name.
+    """
     try:
         addresses = resolver(host, port)
     except OSError as error:
         raise EnvironmentUnavailableError(f"target {host}: does not resolve ({error.strerror or error})") from None
-    outside = [address for address in addresses if not is_loopback(address)]
-    if outside:
-        networks = [network for entry in allowed if (network := _network(entry)) is not None]
-        names = {entry.lower() for entry in allowed}
-        for address in outside:
-            parsed = ipaddress.ip_address(address)
-            if host.lower() not in names and not any(parsed in network for network in networks):
-                raise TargetRefusedError(
-                    f"target {host} ({address}) is outside loopback: load goes there only with --allow-target {host} "
-                    f"(or a network that contains {address}), from somebody who may do that to this server"
-                )
-        if scenario.guard is None:
-            raise TargetRefusedError(
-                f"target {host} ({address}) is outside loopback: the scenario must bound the load with "
-                "guard: {max_sessions: ..., max_rate: ..., stop_after: ...}"
-            )
+    networks = [network for entry in allowed if (network := _network(entry)) is not None]
+    names = {entry.lower() for entry in allowed}
+    for address in addresses:
+        parsed = ipaddress.ip_address(address)
+        if is_loopback(address) or host.lower() in names or any(parsed in network for network in networks):
+            continue
+        raise TargetRefusedError(
+            f"target {host} ({address}) is outside loopback: load goes there only with --allow-target {host} "
+            f"(or a network that contains {address}), from somebody who may do that to this server"
+        )
     versions = {address: ipaddress.ip_address(address).version for address in addresses}
     version = min(versions.values())
-    return tuple((address, port) for address in addresses if versions[address] == version)
+    return tuple(address for address in addresses if versions[address] == version)
 
 
 def _network(entry: str) -> Network | None:

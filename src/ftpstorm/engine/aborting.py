@@ -9,7 +9,7 @@ from ftpstorm.engine.data import Data
 from ftpstorm.engine.failure import failed_by_deadline
 from ftpstorm.engine.fiber import ON_CONTROL, ON_DATA, ON_TIMER, DeadlineError
 from ftpstorm.engine.timers import Callback
-from ftpstorm.engine.transfers import Payload, open_transfer, phase_of, take_mark
+from ftpstorm.engine.transfers import Transfer, open_transfer, phase_of, take_mark
 from ftpstorm.ftp.commands import encode_command
 from ftpstorm.ftp.replies import Reply
 from ftpstorm.scenario.flow import AbortOptions
@@ -44,10 +44,10 @@ class Gate:
 
 def _waker(session: Session) -> Callback:
     """Return what wakes `session` as long as it is about the transfer that it has now."""
-    data = session.attempt.data
+    data = session.data
 
     def wake(now: int) -> None:
-        if session.attempt.data is data:
+        if session.data is data:
             session.wake_timer(now)
 
     return wake
@@ -56,18 +56,18 @@ def _waker(session: Session) -> Callback:
 async def abort(session: Session, options: AbortOptions) -> None:
     """Begin a transfer and abort it."""
     if options.retr is not None:
-        command, plan = encode("RETR", options.retr), Payload()
-        plan.check = Gate(session, options.after_bytes) if options.after_bytes else None
+        check = Gate(session, options.after_bytes) if options.after_bytes else None
+        job = Transfer(session.work, encode("RETR", options.retr), options, check=check)
     else:
         assert options.stor is not None
-        command = encode_command("STOR", f"abort-{session.number}-{session.attempt.ordinal}.bin")
+        command = encode_command("STOR", f"abort-{session.number}-{session.ordinal}.bin")
         size = min(options.stor, options.after_bytes) if options.after_bytes else options.stor
-        plan = Payload(upload=size)
+        job = Transfer(session.work, command, options, upload=size)
     began_ns = session.now
-    data = await open_transfer(session, command, options, plan)
+    data = await open_transfer(session, job)
     if options.after_ns:
         session.reactor.timers.call_at(began_ns + options.after_ns, _waker(session))
-    answers = await _until_due(session, data, options, plan, began_ns)
+    answers = await _until_due(session, data, options, job, began_ns)
     _send(session, telnet=options.signal == "telnet")
     if options.close.first == "client":
         data.close(reset=options.close.with_ == "rst")
@@ -76,18 +76,18 @@ async def abort(session: Session, options: AbortOptions) -> None:
     _judge(session, answers)
 
 
-async def _until_due(session: Session, data: Data, options: AbortOptions, plan: Payload, began_ns: int) -> list[Reply]:
+async def _until_due(session: Session, data: Data, options: AbortOptions, job: Transfer, began_ns: int) -> list[Reply]:
     """Let the transfer go on until ABOR is due; return its final reply if it came before."""
     control = session.control
     assert control is not None
     answers: list[Reply] = []
     after_ns, after_bytes = options.after_ns, options.after_bytes
-    deadline_ns = session.now + session.work.timeouts.data + (after_ns or 0)
+    deadline_ns = session.now + session.work.data_ns + (after_ns or 0)
     started = False
     while True:
         while control.replies:
             reply = session.take_reply()
-            started = take_mark(session, data, plan, reply, started=started)
+            started = take_mark(session, data, job, reply, started=started)
             if reply.code >= 300:
                 raise refused(session, phase_of(data), reply)
             if reply.code >= 200:
@@ -115,7 +115,7 @@ async def _two_answers(session: Session, data: Data, answers: list[Reply]) -> No
     """Read on until both commands are answered. Data is read as well: a server may be stuck in sending it."""
     control = session.control
     assert control is not None
-    deadline_ns = session.now + session.work.timeouts.reply
+    deadline_ns = session.now + session.work.reply_ns
     try:
         while True:
             while control.replies and len(answers) < 2:

@@ -102,7 +102,7 @@ class Listener:
         """Remote port of the connection."""
         self.errno = 0
         """Why accept(2) cannot go on (out of files or memory)."""
-        reactor.watch(self.fd, self.on_event)
+        reactor.watch(self.fd, self)
 
     def on_event(self, events: int, now: int) -> None:
         """Take one event of the reactor."""
@@ -160,18 +160,17 @@ def listen(session: Session) -> Listener:
 async def announce(session: Session, listener: Listener, mode: str) -> None:
     """Send PORT (RFC 959) or EPRT (RFC 2428) and wait for its 200."""
     work = session.work
-    attempt = session.attempt
     if mode == "eprt" or work.family == socket.AF_INET6:
-        attempt.mode = DataMode.EPRT
+        session.data_mode = DataMode.EPRT
         command = encode_command("EPRT", format_eprt(listener.address, listener.local_port))
     else:
-        attempt.mode = DataMode.PORT
+        session.data_mode = DataMode.PORT
         command = encode_command("PORT", format_port(listener.address, listener.local_port))
     session.send(command, Phase.PASSIVE)
-    reply = await session.reply(Phase.PASSIVE, work.timeouts.reply)
+    reply = await session.reply(Phase.PASSIVE, work.reply_ns)
     if not 200 <= reply.code < 300:
         raise _port_refused(session, reply)
-    attempt.passive_ns = session.now
+    session.passive_ns = session.now
 
 
 def _port_refused(session: Session, reply: Reply) -> Exception:
@@ -192,7 +191,7 @@ async def await_server(session: Session, listener: Listener) -> None:
     """
     control = session.control
     assert control is not None
-    deadline_ns = session.now + session.work.timeouts.connect
+    deadline_ns = session.now + session.work.connect_ns
     try:
         while listener.accepted is None:
             if listener.errno:

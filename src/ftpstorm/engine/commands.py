@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+from collections.abc import Generator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -26,11 +28,12 @@ ANNOUNCEMENTS_MAX: Final = 16
 """1xx replies in a row. Each may renew a deadline, so a server that only announces must not hold a session for ever."""
 
 
-async def execute(session: Session, command: bytes, phase: Phase) -> Reply:
+@types.coroutine
+def execute(session: Session, command: bytes, phase: Phase) -> Generator[None, int, Reply]:
     """Send a command that takes no data connection; return its 2xx reply."""
     session.send(command, phase)
-    reply = await session.reply(phase, session.work.timeouts.reply)
-    if not 200 <= reply.code < 300:
+    reply = yield from session.reply(phase, session.work.reply_ns)
+    if not 200 <= reply[0] < 300:
         raise refused(session, phase, reply)
     return reply
 

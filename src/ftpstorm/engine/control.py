@@ -9,12 +9,12 @@ import contextlib
 import socket
 from _socket import socket as Socket  # noqa: N812 - see reactor.py
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from ftpstorm.engine.reactor import BROKEN, PEER_CLOSED, READABLE, WRITABLE, Reactor
 from ftpstorm.engine.sockets import acknowledge_now, local_port, pending_error, reset_on_close, unacknowledged
 from ftpstorm.engine.tls import TlsStream
-from ftpstorm.ftp.replies import ProtocolViolationError, Reply, ReplyParser
+from ftpstorm.ftp.replies import ProtocolViolationError, Reply, ReplyParser, parse_whole
 
 READ_BYTES: Final = 4_096
 """One read of a control connection. Replies are smaller; a longer banner takes another read."""
@@ -30,10 +30,17 @@ Wake = Callable[[int], None]
 """Called with the event's stamp when something happened that a session may wait for."""
 
 
+class Owner(Protocol):
+    """Whose control connection it is. The object, not its bound method: there is one for each session held."""
+
+    def wake_control(self, now: int) -> None: ...
+
+
 class Control:
     """State of one control connection. `ended` is final: nothing more can be read."""
 
     __slots__ = (
+        "_closed",
         "_parser",
         "_reactor",
         "_sock",
@@ -43,18 +50,19 @@ class Control:
         "fd",
         "garbage",
         "local_port",
+        "owner",
         "replies",
         "tls",
-        "wake",
     )
 
-    def __init__(self, reactor: Reactor, sock: Socket, wake: Wake) -> None:
+    def __init__(self, reactor: Reactor, sock: Socket, owner: Owner) -> None:
         self._reactor = reactor
-        self._sock: Socket | None = sock
-        self._parser = ReplyParser()
+        self._sock = sock
+        self._parser: ReplyParser | None = None  # there while half a reply has been read
+        self._closed = False
         self.fd = sock.fileno()
         self.local_port = local_port(sock)
-        self.wake = wake
+        self.owner = owner
         self.connected = False
         self.ended = False
         self.errno = 0
@@ -64,7 +72,7 @@ class Control:
         self.replies: list[Reply] = []
         self.tls: TlsStream | None = None
         """Set by `start_tls`; says itself whether its handshake is done, and what went wrong."""
-        reactor.watch(self.fd, self.on_event)
+        reactor.watch(self.fd, self)
 
     @property
     def open(self) -> bool:
@@ -74,28 +82,48 @@ class Control:
     @property
     def local_address(self) -> str:
         """Local address of the connection. Raises OSError."""
-        return str(self._live().getsockname()[0])
+        return str(self._sock.getsockname()[0])
 
     def on_event(self, events: int, now: int) -> None:
         """Take one event of the reactor."""
-        if not self.connected:
-            if events & BROKEN and (number := pending_error(self._live())):
+        if self.connected:
+            if not events & READABLE:
+                return
+        else:
+            if events & BROKEN and (number := pending_error(self._sock)):
                 self._end(number)
-                self.wake(now)
+                self.owner.wake_control(now)
                 return
             if not events & WRITABLE:
                 return
             self.connected = True
             if not events & READABLE:
-                self.wake(now)
+                self.owner.wake_control(now)
                 return
-        elif not events & READABLE:
+        if events & PEER_CLOSED or self._parser is not None or self.tls is not None:
+            self._read(events)
+            self.owner.wake_control(now)
             return
-        self._read(events)
-        self.wake(now)
+        # One whole reply on one line, on a connection that lives: what nearly every event brings.
+        try:
+            data = self._sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._end(error.errno or 0)
+        else:
+            replies = parse_whole(data)
+            if replies is None or len(self.replies) > REPLIES_MAX:
+                self._take(data)
+            else:
+                self.replies += replies
+            if len(data) == READ_BYTES:
+                self._read(events)
+        self.owner.wake_control(now)
 
     def _read(self, events: int) -> None:
-        sock = self._live()
+        """Read all there is."""
+        sock = self._sock
         while not self.ended:
             try:
                 data = sock.recv(READ_BYTES)
@@ -105,20 +133,31 @@ class Control:
                 self._end(error.errno or 0)
                 return
             if data:
-                try:
-                    self.replies += self._parser.feed(data if self.tls is None else self._decrypt(data))
-                except ProtocolViolationError as violation:
-                    self.garbage = violation.seen
-                    self._end(0)
-                    return
-                if len(self.replies) > REPLIES_MAX:
-                    self.garbage = self.replies[-1].raw[:200]
-                    self._end(0)
-                    return
+                self._take(data if self.tls is None else self._decrypt(data))
             if not data or (len(data) < READ_BYTES and events & PEER_CLOSED):
                 self._end(pending_error(sock) if events & BROKEN else 0)
             elif len(data) < READ_BYTES:
                 return
+
+    def _take(self, data: bytes) -> None:
+        """Take what was read, plain; nothing read is the peer's FIN."""
+        if not data:
+            if self.tls is None:
+                self._end(0)
+            return
+        parser = self._parser
+        if parser is None:
+            parser = ReplyParser()
+        try:
+            self.replies += parser.feed(data)
+        except ProtocolViolationError as violation:
+            self.garbage = violation.seen
+            self._end(0)
+            return
+        self._parser = None if parser.idle else parser
+        if len(self.replies) > REPLIES_MAX:
+            self.garbage = self.replies[-1].raw[:200]
+            self._end(0)
 
     def send(self, command: bytes) -> bool:
         """Send one command; False when the connection is broken (`errno` says how).
@@ -128,7 +167,7 @@ class Control:
         if self.ended or (self.tls is not None and not (command := self._encrypt(command))):
             return False
         try:
-            if self._live().send(command) == len(command):
+            if self._sock.send(command) == len(command):
                 return True
             self._end(0)
         except OSError as error:
@@ -143,7 +182,7 @@ class Control:
         What the server sent before it cannot be trusted to be the server's (RFC 3207 section 4.2): it fails the stream.
         """
         self.tls = stream
-        if self.replies or not self._parser.idle:
+        if self.replies or self._parser is not None:
             stream.failure = "the server sent plain text after it agreed to TLS"
             self._end(0)
             return
@@ -170,7 +209,7 @@ class Control:
     def _send_ciphertext(self, ciphertext: bytes) -> None:
         if ciphertext and not self.ended:
             try:
-                if self._live().send(ciphertext) != len(ciphertext):
+                if self._sock.send(ciphertext) != len(ciphertext):
                     self._end(0)
             except OSError as error:
                 self._end(error.errno or 0)
@@ -183,7 +222,7 @@ class Control:
         """
         if self.tls is None and not self.ended:
             try:
-                self._live().send(IP_IAC, socket.MSG_OOB)
+                self._sock.send(IP_IAC, socket.MSG_OOB)
                 command = DATA_MARK + command
             except OSError as error:
                 self._read(READABLE)
@@ -193,35 +232,31 @@ class Control:
     @property
     def unacknowledged(self) -> int:
         """Bytes sent that the peer has not acknowledged, 0 once closed."""
-        return 0 if self._sock is None else unacknowledged(self._sock)
+        return 0 if self._closed else unacknowledged(self._sock)
 
     def acknowledge(self) -> None:
         """Acknowledge what was read, at once: called when the session goes on waiting without sending anything."""
         if not self.ended:
-            acknowledge_now(self._live())
+            acknowledge_now(self._sock)
 
     def _end(self, number: int) -> None:
         if not self.ended:
             self.ended = True
             self.errno = number
 
-    def _live(self) -> Socket:
-        assert self._sock is not None, "used after close"
-        return self._sock
-
     def half_close(self) -> None:
         """Send FIN and go on reading, until the server closes as well."""
         if not self.ended:
             with contextlib.suppress(OSError):  # reset meanwhile: the event tells
-                self._live().shutdown(socket.SHUT_WR)
+                self._sock.shutdown(socket.SHUT_WR)
 
     def close(self, *, reset: bool = False) -> None:
         """Give the socket to the reactor to close, with RST when asked; closing twice is allowed."""
-        if self._sock is not None:
+        if not self._closed:
             if reset:
                 reset_on_close(self._sock)
             if self.tls is not None:
                 self._send_ciphertext(self.tls.close_notify())
             self._reactor.close_later(self._sock, self.fd)
-            self._sock = None
+            self._closed = True
             self.ended = True

@@ -34,6 +34,7 @@ class Data:
     """All payload has moved, yet the connection has not ended: only TLS knows such a state (secure.py)."""
 
     __slots__ = (
+        "_closed",
         "_expected",
         "_reactor",
         "_sock",
@@ -59,7 +60,8 @@ class Data:
         With `expected` bytes the client closes first: the connection counts as ended once they are in.
         """
         self._reactor = reactor
-        self._sock: Socket | None = sock
+        self._sock = sock
+        self._closed = False
         self._wake = wake
         self._expected = expected
         self._to_send = -1  # bytes an upload still has to send; -1: this is a download, or nothing has begun
@@ -78,12 +80,12 @@ class Data:
         self.end_ns = ABSENT
         self.progress_ns = ABSENT
         """When payload last moved: what the stall deadline counts from."""
-        reactor.watch(self.fd, self.on_event)
+        reactor.watch(self.fd, self)
 
     def on_event(self, events: int, now: int) -> None:
         """Take one event of the reactor."""
         if not self.connected:
-            if events & BROKEN and (number := pending_error(self._live())):
+            if events & BROKEN and (number := pending_error(self._sock)):
                 self._end(number, now)
                 self._wake(now)
                 return
@@ -92,11 +94,11 @@ class Data:
             self.connected = True
             self.connected_ns = now
             self._wake(now)  # the session sends its command; it may also give up and close
-            if self._sock is None:
+            if self._closed or not events & READABLE:
                 return
         if self._to_send >= 0:
             if events & BROKEN:
-                self._end(pending_error(self._live()), now)
+                self._end(pending_error(self._sock), now)
                 self._wake(now)
             elif events & WRITABLE:
                 self._pump(now)
@@ -104,7 +106,7 @@ class Data:
             self._receive(events, now)
 
     def _receive(self, events: int, now: int) -> None:
-        sock = self._live()
+        sock = self._sock
         for _ in range(TURN_CHUNKS):
             try:
                 size = sock.recv_into(RECEIVE_BUFFER)
@@ -130,7 +132,10 @@ class Data:
                 if self.half and size and not events & PEER_CLOSED:
                     self._half_close(now)
                     return
-                self._end(pending_error(sock) if events & BROKEN else 0, now)
+                self.ended = True
+                self.end_ns = now
+                if events & BROKEN:
+                    self.errno = pending_error(sock)
                 self._wake(now)
                 return
             if size < CHUNK_BYTES:
@@ -145,7 +150,7 @@ class Data:
         self._pump(now)
 
     def _pump(self, now: int) -> None:
-        sock = self._live()
+        sock = self._sock
         for _ in range(TURN_CHUNKS):
             if self._to_send == 0:
                 if self.half:
@@ -176,16 +181,16 @@ class Data:
     def _half_close(self, now: int) -> None:
         """Send FIN and read on; the server's close is then the end."""
         try:
-            self._live().shutdown(SHUT_WR)
+            self._sock.shutdown(SHUT_WR)
         except OSError as error:  # reset meanwhile
             self._end(error.errno or 0, now)
             self._wake(now)
             return
-        self._reactor.redirect(self.fd, self._on_drain)
+        self._reactor.redirect(self.fd, _Drain(self))
 
-    def _on_drain(self, events: int, now: int) -> None:
+    def on_drain(self, events: int, now: int) -> None:
         """Read up to the server's close. What comes is counted of a download alone: an upload moves nothing back."""
-        sock = self._live()
+        sock = self._sock
         while events & READABLE:
             try:
                 size = sock.recv_into(RECEIVE_BUFFER)
@@ -208,14 +213,22 @@ class Data:
         self.errno = number
         self.end_ns = now
 
-    def _live(self) -> Socket:
-        assert self._sock is not None, "used after close"
-        return self._sock
-
     def close(self, *, reset: bool = False) -> None:
         """Give the socket to the reactor to close, with RST when asked; closing twice is allowed."""
-        if self._sock is not None:
+        if not self._closed:
             if reset:
                 reset_on_close(self._sock)
             self._reactor.close_later(self._sock, self.fd)
-            self._sock = None
+            self._closed = True
+
+
+class _Drain:
+    """Takes the events of a connection that this side has half closed."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data: Data) -> None:
+        self._data = data
+
+    def on_event(self, events: int, now: int) -> None:
+        self._data.on_drain(events, now)

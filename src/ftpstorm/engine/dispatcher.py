@@ -12,12 +12,12 @@ from typing import Final
 from ftpstorm.engine.fiber import ON_HOLD
 from ftpstorm.engine.lateness import LatencyHistogram
 from ftpstorm.engine.runners import Runner, interrupter, make_runner
-from ftpstorm.engine.session import OnEnd, Session
+from ftpstorm.engine.session import Session
 from ftpstorm.engine.work import LoadWork, Work
 from ftpstorm.plan.plan import load_end_ns
 
-MakeSession = Callable[[Work, LoadWork, int, int, OnEnd], Session]
-"""Makes one session: `Session`, or what another driver has in its place."""
+MakeSession = type[Session]
+"""`Session`, or what another driver has in its place."""
 
 SWEEP_EVERY_S: Final = 0.05
 """Pace of the deadline sweep: a deadline is noticed at most this late; 10,000 sessions cost it 0.5 ms."""
@@ -48,6 +48,10 @@ class Dispatcher:
         self.late_since_ns = 0
         """Largest lateness since it was last set to 0 by whoever reports progress."""
         self._make_session = make_session
+        self._on_end = self._session_ended  # bound once, not once a session
+        for load in loads:
+            for each in (load, *(() if load.mix is None else load.mix.works.values())):
+                each.script = make_session.make_script(work, each.steps)
         self._runners = [make_runner(self, load, load.schedule) for load in loads]
 
     def begin(self) -> None:
@@ -82,7 +86,7 @@ class Dispatcher:
         load = runner.work
         if load.mix is not None:
             load = load.mix.pick(number)
-        session = self._make_session(self.work, load, number, intended_ns, self._session_ended)
+        session = self._make_session(self.work, load, number, intended_ns, self._on_end)
         self.sessions[session] = runner
         session.start(now)
 

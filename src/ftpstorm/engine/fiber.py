@@ -34,7 +34,7 @@ class InterruptError(Exception):
 class Fiber:
     """Base of a session: owns the coroutine, what it waits for, and `now`, the stamp of the event that resumed it."""
 
-    __slots__ = ("_coroutine", "_send", "deadline_ns", "now", "reactor", "waiting")
+    __slots__ = ("_coroutine", "deadline_ns", "now", "reactor", "waiting")
 
     def __init__(self, reactor: Reactor) -> None:
         self.reactor = reactor
@@ -45,7 +45,6 @@ class Fiber:
     def run(self, coroutine: Coroutine[None, int | None, None], now: int) -> None:
         """Run `coroutine` up to its first wait."""
         self._coroutine = coroutine
-        self._send = coroutine.send
         self.now = now
         self._resume(None)
 
@@ -55,19 +54,25 @@ class Fiber:
 
     def _resume(self, now: int | None) -> None:
         try:
-            self._send(now)
+            self._coroutine.send(now)
         except StopIteration:
             self.ended()
 
     def wake_control(self, now: int) -> None:
         """Resume the script if it waits for the control connection."""
         if self.waiting & ON_CONTROL:
-            self._resume(now)
+            try:  # `_resume`, written out: it runs for every event
+                self._coroutine.send(now)
+            except StopIteration:
+                self.ended()
 
     def wake_data(self, now: int) -> None:
         """Resume the script if it waits for the data connection."""
         if self.waiting & ON_DATA:
-            self._resume(now)
+            try:
+                self._coroutine.send(now)
+            except StopIteration:
+                self.ended()
 
     def wake_timer(self, now: int) -> None:
         """Resume the script if it sleeps."""

@@ -37,7 +37,7 @@ def account_of(session: Session) -> tuple[str, str]:
 
 def options_of(session: Session, step: PlannedStep) -> Any:
     """Return the options of a step that varies, for this session and this place in its flow."""
-    number, ordinal = session.number, session.attempt.ordinal
+    number, ordinal = session.number, session.ordinal
 
     def value_of(name: str) -> str:
         if name == "session":

@@ -53,16 +53,19 @@ class Counts:
 
 
 class Journal:
-    """The spools of one worker. `origin_ns` is start_at: every stamp is written relative to it."""
+    """The spools of one worker. `origin_ns` is start_at: every stamp is written relative to it.
+
+    `operations` is there for whoever packs its records in place (see SpoolWriter).
+    """
 
     __slots__ = (
-        "_operations",
         "_secret",
         "_sessions",
         "_texts",
         "append_operation",
         "append_session",
         "counts",
+        "operations",
         "origin_ns",
     )
 
@@ -73,10 +76,10 @@ class Journal:
         self.counts = Counts()
         self._secret = secret or None
         self._sessions = SpoolWriter(spool_path(folder, writer, SESSIONS), SESSIONS, header)
-        self._operations = SpoolWriter(spool_path(folder, writer, OPERATIONS), OPERATIONS, header)
+        self.operations = SpoolWriter(spool_path(folder, writer, OPERATIONS), OPERATIONS, header)
         self._texts = TextTable(folder, writer, header)
         self.append_session = self._sessions.append
-        self.append_operation = self._operations.append
+        self.append_operation = self.operations.append
 
     def intern(self, text: str, secret: str | None = None) -> int:
         """Return the id under which a reply text is recorded; `secret` is one more password to blot out."""
@@ -92,10 +95,10 @@ class Journal:
     def flush(self) -> None:
         """Write what has gathered, texts first: a record never names a text that a crash could lose."""
         self._texts.flush()
-        self._operations.flush()
+        self.operations.flush()
         self._sessions.flush()
 
     def close(self) -> None:
         """Flush and close all spools."""
-        for spool in (self._texts, self._operations, self._sessions):
+        for spool in (self._texts, self.operations, self._sessions):
             spool.close()

@@ -61,7 +61,7 @@ async def swallow_answer(session: Session) -> None:
     """
     control = session.control
     assert control is not None
-    deadline_ns = session.now + session.work.timeouts.reply
+    deadline_ns = session.now + session.work.reply_ns
     try:
         while not control.replies and not control.ended:
             await session.wait(ON_CONTROL, deadline_ns)

@@ -6,18 +6,22 @@ StepFailedError, named by phase. Records, retries and what follows a failure bel
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import types
+from collections.abc import Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from ftpstorm.engine.aborting import abort
 from ftpstorm.engine.active import ACTIVE_MODES
 from ftpstorm.engine.commands import NOOP, QUIT, TYPE_I, encode, execute
 from ftpstorm.engine.failure import StepFailedError, failed_by_reply
+from ftpstorm.engine.filling import options_of
 from ftpstorm.engine.holding import hold
 from ftpstorm.engine.passive import ask_passive
-from ftpstorm.engine.transfers import Payload, transfer
+from ftpstorm.engine.transfers import Transfer, transfer
 from ftpstorm.engine.verification import ask_size, check_of, known_size
+from ftpstorm.engine.work import Script, Work
 from ftpstorm.ftp.replies import Reply
+from ftpstorm.plan.plan import PlannedStep
 from ftpstorm.scenario.flow import (
     AppeOptions,
     CwdOptions,
@@ -37,21 +41,27 @@ from ftpstorm.vocabulary import FailureClass, Operation, Phase
 if TYPE_CHECKING:
     from ftpstorm.engine.session import Session
 
+Run = Callable[["Session", Any], Awaitable[Any]]
 
-async def login(session: Session, options: Any) -> None:
+_LOGIN: Final = Phase.LOGIN  # plain names: see recording.py
+_COMMAND: Final = Phase.COMMAND
+
+
+@types.coroutine
+def login(session: Session, options: Any) -> Generator[None, int, None]:
     """USER, PASS where asked for, TYPE I (RFC 959 section 5.4)."""
     work = session.work
-    timeout_ns = work.timeouts.reply
+    timeout_ns = work.reply_ns
     user, password = (work.user, work.password) if work.accounts is None else work.accounts.of(session.number)
-    session.send(encode("USER", user), Phase.LOGIN)
-    reply = await session.reply(Phase.LOGIN, timeout_ns)
-    if reply.code == 331:
-        session.send(encode("PASS", password), Phase.LOGIN)
-        reply = await session.reply(Phase.LOGIN, timeout_ns)
-    if reply.code not in (230, 202):
+    session.send(encode("USER", user), _LOGIN)
+    reply = yield from session.reply(_LOGIN, timeout_ns)
+    if reply[0] == 331:
+        session.send(encode("PASS", password), _LOGIN)
+        reply = yield from session.reply(_LOGIN, timeout_ns)
+    if reply[0] not in (230, 202):
         raise _login_refused(session, reply)
     session.login_ns = session.now
-    await execute(session, TYPE_I, Phase.COMMAND)
+    yield from execute(session, TYPE_I, _COMMAND)
 
 
 def _login_refused(session: Session, reply: Reply) -> StepFailedError:
@@ -68,33 +78,51 @@ async def retr(session: Session, options: RetrOptions) -> None:
     size = session.work.file_sizes.get(file)
     if options.verify is not None and size is None:
         size = await known_size(session, file)
+    await transfer(session, _download(session.work, options, file, size))
+
+
+def _download(work: Work, options: RetrOptions, file: str, size: int | None) -> Transfer:
     if options.offset and size is not None:
         size = max(0, size - options.offset)
-    closes_after = size if options.close.first == "client" else None
-    check = None if options.verify is None else check_of(options.verify, options.offset)
-    plan = Payload(size=size, client_closes_after=closes_after, offset=options.offset, check=check)
-    await transfer(session, encode("RETR", file), options, plan)
+    return Transfer(
+        work,
+        encode("RETR", file),
+        options,
+        size=size,
+        closes_after=size if options.close.first == "client" else None,
+        offset=options.offset,
+        check=check_of(options.verify, options.offset),
+    )
 
 
 async def stor(session: Session, options: StorOptions) -> None:
     """Upload a file."""
+    await transfer(session, _upload(session.work, options))
+    if options.verify is not None:
+        wanted = options.offset + int(options.size)  # type: ignore[arg-type]
+        if (there := await ask_size(session, str(options.file))) != wanted:
+            text = f"SIZE says {there} after {wanted} bytes"
+            raise StepFailedError(FailureClass.TRANSFER_SHORT, Phase.TRANSFER, text=text)
+
+
+def _upload(work: Work, options: StorOptions) -> Transfer:
     size: int = options.size  # type: ignore[assignment]  # of a list, this session's entry
-    file = str(options.file)
-    await transfer(session, encode("STOR", file), options, Payload(upload=size, size=size, offset=options.offset))
-    if options.verify is not None and (there := await ask_size(session, file)) != options.offset + size:
-        text = f"SIZE says {there} after {options.offset + size} bytes"
-        raise StepFailedError(FailureClass.TRANSFER_SHORT, Phase.TRANSFER, text=text)
+    return Transfer(work, encode("STOR", str(options.file)), options, upload=size, size=size, offset=options.offset)
 
 
 async def appe(session: Session, options: AppeOptions) -> None:
     """Append to a file."""
+    await transfer(session, _append(session.work, options))
+
+
+def _append(work: Work, options: AppeOptions) -> Transfer:
     size: int = options.size  # type: ignore[assignment]  # of a list, this session's entry
-    await transfer(session, encode("APPE", str(options.file)), options, Payload(upload=size, size=size))
+    return Transfer(work, encode("APPE", str(options.file)), options, upload=size, size=size)
 
 
-def _listing(verb: str) -> Callable[[Session, ListOptions], Awaitable[None]]:
+def _listing(verb: str) -> Run:
     async def listing(session: Session, options: ListOptions) -> None:
-        await transfer(session, encode(verb, options.path), options, Payload())
+        await transfer(session, Transfer(session.work, encode(verb, options.path), options))
 
     return listing
 
@@ -140,9 +168,10 @@ async def think(session: Session, options: ThinkOptions) -> None:
     await session.sleep_until(session.now + options.duration)
 
 
-async def quit_(session: Session, options: QuitOptions) -> None:
+@types.coroutine
+def quit_(session: Session, options: QuitOptions) -> Generator[None, int, None]:
     """Send QUIT and wait for 221; the session then waits for the server's close, unless the client is to be first."""
-    await execute(session, QUIT, Phase.COMMAND)
+    yield from execute(session, QUIT, _COMMAND)
     session.quit_ns = session.now
     close = options.close
     if close.first == "client":
@@ -153,7 +182,7 @@ async def quit_(session: Session, options: QuitOptions) -> None:
             session.control.close(reset=close.with_ == "rst")
 
 
-EXECUTE: Final[dict[Operation, Callable[[Session, Any], Awaitable[None]]]] = {
+EXECUTE: Final[dict[Operation, Run]] = {
     Operation.LOGIN: login,
     Operation.RETR: retr,
     Operation.STOR: stor,
@@ -173,4 +202,41 @@ EXECUTE: Final[dict[Operation, Callable[[Session, Any], Awaitable[None]]]] = {
     Operation.TYPE: type_,
     Operation.ABORT: abort,
 }
-"""The script of each operation that a step can be."""
+"""The coroutine of each operation that a step can be; it gets the session and the step's options."""
+
+
+def make_script(work: Work, steps: tuple[PlannedStep, ...]) -> Script:
+    """Return `steps` as sessions run them. What is the same for all sessions is worked out here, once."""
+    known: dict[int, tuple[Operation, Run, Any]] = {}  # a repeated step is one object however often it comes
+    script = []
+    for step in steps:
+        entry = known.get(id(step))
+        if entry is None:
+            entry = known[id(step)] = (step.operation, *_prepare(work, step))
+        script.append(entry)
+    return tuple(script)
+
+
+def _prepare(work: Work, step: PlannedStep) -> tuple[Run, Any]:
+    if step.varies:
+        return _filled(EXECUTE[step.operation]), step
+    options = step.options
+    match step.operation:
+        case Operation.RETR if options.verify is None:
+            return transfer, _download(work, options, options.file, work.file_sizes.get(options.file))
+        case Operation.STOR if options.verify is None:
+            return transfer, _upload(work, options)
+        case Operation.APPE:
+            return transfer, _append(work, options)
+        case Operation.LIST | Operation.NLST | Operation.MLSD:
+            return transfer, Transfer(work, encode(step.operation.name, options.path), options)
+    return EXECUTE[step.operation], options
+
+
+def _filled(run: Run) -> Run:
+    """Return what does a step whose options differ between sessions."""
+
+    async def filled(session: Session, step: PlannedStep) -> None:
+        await run(session, options_of(session, step))
+
+    return filled

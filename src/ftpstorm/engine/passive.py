@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import types
+from collections.abc import Generator
 from socket import AF_INET6
 from typing import TYPE_CHECKING, Final
 
@@ -17,30 +19,31 @@ if TYPE_CHECKING:
 EPSV_REFUSED: Final = frozenset({500, 501, 502, 504, 522})
 """Replies to EPSV after which `auto` falls back to PASV, for this session and the ones after it."""
 
+_PASSIVE: Final = Phase.PASSIVE  # plain names: see recording.py
+_EPSV_MODE: Final = DataMode.EPSV
 
 PASV_KNOWS_IPV4: Final = "PASV cannot name an IPv6 address (RFC 2428); nothing was sent: use mode epsv or auto"
 
 
-async def ask_passive(session: Session, wanted: str | None) -> tuple[str, int]:
-    """Ask for a passive port; return where to connect."""
+@types.coroutine
+def ask_passive(session: Session, mode: str) -> Generator[None, int, tuple[str, int]]:
+    """Ask for a passive port in `mode` (epsv, pasv or auto); return where to connect."""
     work = session.work
-    attempt = session.attempt
-    mode = wanted or work.mode
     if mode == "epsv" or (mode == "auto" and not work.prefer_pasv):
-        attempt.mode = DataMode.EPSV
-        session.send(EPSV, Phase.PASSIVE)
-        reply = await session.reply(Phase.PASSIVE, work.timeouts.reply)
-        if reply.code == 229:
+        session.data_mode = _EPSV_MODE
+        session.send(EPSV, _PASSIVE)
+        reply = yield from session.reply(_PASSIVE, work.reply_ns)
+        if reply[0] == 229:
             return _endpoint(session, reply)
         fallback = mode == "auto" and work.family != AF_INET6
         if not fallback or reply.code not in EPSV_REFUSED or b"OOPS" in reply.raw:
             raise refused(session, Phase.PASSIVE, reply)
         work.prefer_pasv = True
-    attempt.mode = DataMode.PASV
+    session.data_mode = DataMode.PASV
     if work.family == AF_INET6:
         raise StepFailedError(FailureClass.UNSUPPORTED, Phase.PASSIVE, text=PASV_KNOWS_IPV4)
     session.send(PASV, Phase.PASSIVE)
-    reply = await session.reply(Phase.PASSIVE, work.timeouts.reply)
+    reply = yield from session.reply(_PASSIVE, work.reply_ns)
     if reply.code != 227:
         raise refused(session, Phase.PASSIVE, reply)
     return _endpoint(session, reply)
@@ -49,17 +52,16 @@ async def ask_passive(session: Session, wanted: str | None) -> tuple[str, int]:
 def _endpoint(session: Session, reply: Reply) -> tuple[str, int]:
     """Return where a 227 or 229 says to connect, under the scenario's policy for foreign addresses."""
     work = session.work
-    attempt = session.attempt
     peer = work.targets[session.target][0]
     try:
-        if reply.code == 229:
+        if reply[0] == 229:
             host, port = peer, parse_epsv(reply.raw)
         else:
             host, port = parse_pasv(reply.raw)
     except EndpointError:
         raise failed_by_reply(Phase.PASSIVE, reply, FailureClass.PROTOCOL_ERROR) from None
-    attempt.passive_ns = session.now
-    attempt.passive_port = port
+    session.passive_ns = session.now
+    session.passive_port = port
     if host != peer and work.pasv_address != "reply":
         if work.pasv_address == "refuse":
             raise failed_by_reply(Phase.PASSIVE, reply, FailureClass.PROTOCOL_ERROR)

@@ -24,7 +24,7 @@ async def protect(session: Session, tls: Tls) -> None:
     """After the greeting: begin TLS unless it was there before (implicit), then say how data connections go."""
     if not tls.implicit:
         session.send(AUTH_TLS, Phase.TLS)
-        reply = await session.reply(Phase.TLS, session.work.timeouts.reply)
+        reply = await session.reply(Phase.TLS, session.work.reply_ns)
         if reply.code != 234:
             raise refused(session, Phase.TLS, reply)
         await shake_hands(session, tls)
@@ -38,7 +38,7 @@ async def shake_hands(session: Session, tls: Tls) -> None:
     assert control is not None
     stream = tls.open()
     control.start_tls(stream)
-    deadline_ns = session.now + session.work.timeouts.reply
+    deadline_ns = session.now + session.work.reply_ns
     try:
         while not stream.established:
             if control.ended:

@@ -7,71 +7,169 @@ without another reply (it did not), or the session is over with control still op
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ftpstorm.engine.data import Data
 from ftpstorm.engine.failure import StepFailedError
+from ftpstorm.engine.fiber import Fiber
 from ftpstorm.engine.journal import Journal
+from ftpstorm.engine.work import LoadWork, Work
 from ftpstorm.records.schema import ABSENT, UNKNOWN
 from ftpstorm.vocabulary import TRANSFERS, DataMode, FailureClass, Operation, Outcome
 
 if TYPE_CHECKING:
-    from ftpstorm.engine.session import Session
+    from ftpstorm.engine.control import Control
 
-_SURVIVED_AT = 9
+_SURVIVED_AT: Final = 9
 """Position of control_survived in an operation record."""
 
-
-class Attempt:
-    """What one execution of a step gathers for its record; a session owns one and resets it for each step."""
-
-    __slots__ = ("data", "mode", "ordinal", "passive_ns", "passive_port", "replies", "reply_code", "retry", "start_ns")
-
-    def __init__(self) -> None:
-        self.ordinal = self.retry = 0
-        self.begin(0)
-
-    def begin(self, now: int) -> None:
-        """Forget the last execution."""
-        self.start_ns = now
-        self.passive_ns = ABSENT
-        self.passive_port = 0
-        self.mode = DataMode.NONE
-        self.reply_code = 0
-        self.replies = 0
-        """Replies read during this execution: any is a sign of life."""
-        self.data: Data | None = None
+# Plain names: looking a member up on its class costs more than the record's arithmetic.
+_NO_MODE: Final = DataMode.NONE
+_NO_FAILURE: Final = FailureClass.NONE
+_SUCCEEDED: Final = Outcome.SUCCEEDED
+_FAILED: Final = Outcome.FAILED
 
 
-class Recorder:
-    """Writes the records of one session."""
+class Recorded(Fiber):
+    """A session as its records see it: stamps, the step that runs now, and the failure that still waits for its word.
 
-    __slots__ = ("_pending", "_pending_error", "bytes", "failed", "first_error", "first_survived", "operations")
+    What is about one execution of a step is set back by `begin_step`.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = (
+        "_pending",
+        "_pending_error",
+        "bytes",
+        "connected_ns",
+        "connects",
+        "control",
+        "data",
+        "data_mode",
+        "failed",
+        "first_error",
+        "first_survived",
+        "greeting_ns",
+        "intended_ns",
+        "load",
+        "login_ns",
+        "number",
+        "operations",
+        "ordinal",
+        "passive_ns",
+        "passive_port",
+        "replies_read",
+        "reply_code",
+        "retry",
+        "source",
+        "start_ns",
+        "step_start_ns",
+        "target",
+        "tls_ns",
+        "work",
+    )
+
+    def __init__(self, work: Work, load: LoadWork, number: int, intended_ns: int) -> None:
+        super().__init__(work.reactor)
+        self.work = work
+        self.load = load
+        self.number = number
+        """Number of the arrival within its load."""
+        self.intended_ns = intended_ns
+        self.source = number % len(work.sources)
+        self.target = number // len(work.sources) % len(work.targets)  # every pair of the two comes equally often
+        self.control: Control | None = None
+        self.connects = 0
+        self.start_ns = self.connected_ns = self.tls_ns = self.greeting_ns = self.login_ns = ABSENT
         self._pending: list[Any] | None = None
         self._pending_error: StepFailedError | None = None
-        self.operations = 0
-        self.failed = 0
-        self.bytes = 0
+        self.operations = self.failed = self.bytes = 0
         self.first_error: StepFailedError | None = None
         """Of the first step that failed for good: one that a retry recovered has not failed."""
         self.first_survived = UNKNOWN
+        self.ordinal = self.retry = 0
+        self.step_start_ns = 0
+        self.passive_ns = ABSENT
+        self.passive_port = self.reply_code = 0
+        self.data_mode = _NO_MODE
+        self.replies_read = 0
+        """Replies read during this execution: any is a sign of life."""
+        self.data: Data | None = None
 
-    def operation(
-        self, session: Session, kind: Operation, outcome: Outcome, error: StepFailedError | None, *, alive: bool
-    ) -> None:
-        """Record the execution that just ended; `alive` tells whether control is open as far as this side knows."""
-        journal = session.work.journal
-        attempt = session.attempt
+    def begin_step(self) -> None:
+        """Forget the last execution of a step."""
+        self.step_start_ns = self.now
+        self.data = None
+        self.passive_ns = ABSENT
+        self.passive_port = self.reply_code = self.replies_read = 0
+        self.data_mode = _NO_MODE
+
+    def record_success(self, kind: Operation) -> None:
+        """Record the execution that just ended well."""
+        journal = self.work.journal
         if self._pending is not None:
-            self._settle(journal, int(attempt.replies > 0))
+            self._settle(journal, int(self.replies_read > 0))
         self.operations += 1
-        _count_operation(journal, kind, outcome)
-        record = self._operation_record(session, kind, outcome, error)
-        if error is None:
-            journal.append_operation(*record)
-            return
+        origin = journal.origin_ns
+        counts = journal.counts
+        counts.operations += 1
+        data = self.data
+        passive_ns = self.passive_ns
+        connected_ns = first_byte_ns = data_end_ns = ABSENT
+        data_port = moved = 0
+        if data is not None:
+            data_port = data.local_port
+            moved = data.bytes
+            self.bytes += moved
+            counts.bytes += moved
+            connected_ns = data.connected_ns - origin
+            if moved:
+                first_byte_ns = data.first_byte_ns - origin
+            data_end_ns = data.end_ns
+            if data_end_ns != ABSENT:
+                data_end_ns -= origin
+        if kind in TRANSFERS:
+            counts.transfers_attempted += 1
+            counts.transfers_succeeded += 1
+        spool = journal.operations
+        if spool.used == spool.room:
+            spool.flush()
+        spool.pack(
+            spool.buffer,
+            spool.used,
+            self.load.index,
+            self.number,
+            self.ordinal,
+            self.retry,
+            kind,
+            _SUCCEEDED,
+            _NO_FAILURE,
+            0,
+            self.data_mode,
+            UNKNOWN,
+            self.reply_code,
+            0,
+            0,
+            self.passive_port,
+            data_port,
+            moved,
+            self.step_start_ns - origin,
+            passive_ns if passive_ns == ABSENT else passive_ns - origin,
+            connected_ns,
+            first_byte_ns,
+            data_end_ns,
+            self.now - origin,
+        )
+        spool.used += spool.width
+
+    def record_failure(self, kind: Operation, error: StepFailedError, *, alive: bool) -> None:
+        """Record the execution that `error` ended; `alive` tells whether control is open as far as this side knows."""
+        journal = self.work.journal
+        if self._pending is not None:
+            self._settle(journal, int(self.replies_read > 0))
+        if kind in TRANSFERS:
+            journal.counts.transfers_attempted += 1
+            journal.counts.transfers_failed += 1
+        record = self._record(kind, _FAILED, error)
         self.failed += 1
         _forget_frames(error)
         journal.counts.failures[error.failure] += 1
@@ -80,46 +178,52 @@ class Recorder:
         if not alive:
             self._settle(journal, 0)
 
-    def _operation_record(
-        self, session: Session, kind: Operation, outcome: Outcome, error: StepFailedError | None
-    ) -> list[Any]:
-        journal = session.work.journal
-        origin = journal.origin_ns
-        attempt = session.attempt
-        data = attempt.data
+    def record_interrupted(self, kind: Operation) -> None:
+        """Record the execution that the end of the run cut off."""
+        journal = self.work.journal
+        if self._pending is not None:
+            self._settle(journal, int(self.replies_read > 0))
+        if kind in TRANSFERS:
+            journal.counts.transfers_attempted += 1
+        journal.append_operation(*self._record(kind, Outcome.INTERRUPTED, None))
+
+    def _record(self, kind: Operation, outcome: Outcome, error: StepFailedError | None) -> list[Any]:
+        """Count the execution that did not succeed; return its record."""
+        counts = self.work.journal.counts
+        self.operations += 1
+        counts.operations += 1
         stamps = (ABSENT, ABSENT, ABSENT)
+        data = self.data
         data_port = moved = 0
         if data is not None:
             data_port, moved = data.local_port, data.bytes
             stamps = (data.connected_ns, data.first_byte_ns, data.end_ns)
             self.bytes += moved
-            journal.counts.bytes += moved
-        passive_ns = attempt.passive_ns
-        connected_ns, first_byte_ns, data_end_ns = stamps
+            counts.bytes += moved
         return [
-            session.load.index,
-            session.number,
-            attempt.ordinal,
-            attempt.retry,
+            self.load.index,
+            self.number,
+            self.ordinal,
+            self.retry,
             kind,
             outcome,
-            FailureClass.NONE if error is None else error.failure,
+            _NO_FAILURE if error is None else error.failure,
             0 if error is None else error.phase,
-            attempt.mode,
+            self.data_mode,
             UNKNOWN,
-            attempt.reply_code if error is None else error.code,
+            self.reply_code if error is None else error.code,
             0 if error is None else error.errno,
-            _text_id(session, error),
-            attempt.passive_port,
+            self._text_id(error),
+            self.passive_port,
             data_port,
             moved,
-            attempt.start_ns - origin,
-            passive_ns if passive_ns == ABSENT else passive_ns - origin,
-            connected_ns if connected_ns == ABSENT else connected_ns - origin,
-            first_byte_ns if first_byte_ns == ABSENT else first_byte_ns - origin,
-            data_end_ns if data_end_ns == ABSENT else data_end_ns - origin,
-            session.now - origin,
+            *self._relative(self.step_start_ns, self.passive_ns, *stamps, self.now),
         ]
+
+    def _relative(self, *stamps: int) -> list[int]:
+        """Return stamps in ns after start_at; those that are absent stay so."""
+        origin = self.work.journal.origin_ns
+        return [stamp if stamp == ABSENT else stamp - origin for stamp in stamps]
 
     def note(self, error: StepFailedError) -> None:
         """Remember the failure of a step that is not tried again; called after its record."""
@@ -135,66 +239,55 @@ class Recorder:
             if self._pending_error is self.first_error or self.first_error is None:
                 self.first_survived = survived
 
-    def session(self, session: Session, outcome: Outcome, *, alive: bool) -> None:
+    def record_session(self, outcome: Outcome, *, alive: bool) -> None:
         """Record the session; `alive` tells whether control was open when its script ended."""
-        journal = session.work.journal
-        origin = journal.origin_ns
+        journal = self.work.journal
         if self._pending is not None:
             self._settle(journal, int(alive))
         error = self.first_error
         if error is not None and self.failed == 0:
             self.first_survived = 0  # it failed before its first operation: there was no control to survive
-        control = session.control
+        origin = journal.origin_ns
+        control = self.control
+        connected_ns, tls_ns, greeting_ns, login_ns = self.connected_ns, self.tls_ns, self.greeting_ns, self.login_ns
         journal.append_session(
-            session.load.index,
-            session.number,
+            self.load.index,
+            self.number,
             outcome,
-            FailureClass.NONE if error is None else error.failure,
+            _NO_FAILURE if error is None else error.failure,
             0 if error is None else error.phase,
             UNKNOWN if error is None else self.first_survived,
             0 if error is None else error.code,
             0 if error is None else error.errno,
-            _text_id(session, error),
-            session.target,
-            session.source,
+            0 if error is None else self._text_id(error),
+            self.target,
+            self.source,
             0 if control is None else control.local_port,
             self.operations,
             self.failed,
-            session.connects,
+            self.connects,
             self.bytes,
-            session.intended_ns - origin,
-            session.start_ns - origin,
-            session.connected_ns if session.connected_ns == ABSENT else session.connected_ns - origin,
-            session.tls_ns if session.tls_ns == ABSENT else session.tls_ns - origin,
-            session.greeting_ns if session.greeting_ns == ABSENT else session.greeting_ns - origin,
-            session.login_ns if session.login_ns == ABSENT else session.login_ns - origin,
-            session.now - origin,
+            self.intended_ns - origin,
+            self.start_ns - origin,
+            connected_ns if connected_ns == ABSENT else connected_ns - origin,
+            tls_ns if tls_ns == ABSENT else tls_ns - origin,
+            greeting_ns if greeting_ns == ABSENT else greeting_ns - origin,
+            login_ns if login_ns == ABSENT else login_ns - origin,
+            self.now - origin,
         )
 
-
-def _text_id(session: Session, error: StepFailedError | None) -> int:
-    """Return the id of a failure's reply text; the session's own password is blotted out of it."""
-    if error is None or not error.text:
-        return 0
-    accounts = session.work.accounts
-    secret = None if accounts is None else accounts.of(session.number)[1]
-    return session.work.journal.intern(error.text, secret)
+    def _text_id(self, error: StepFailedError | None) -> int:
+        """Return the id of a failure's reply text; the session's own password is blotted out of it."""
+        if error is None or not error.text:
+            return 0
+        accounts = self.work.accounts
+        secret = None if accounts is None else accounts.of(self.number)[1]
+        return self.work.journal.intern(error.text, secret)
 
 
 def _forget_frames(error: StepFailedError) -> None:
     """Drop the frames that `error` was raised through: they hold the session in a cycle, and no collector runs here."""
     error.__traceback__ = error.__context__ = None
-
-
-def _count_operation(journal: Journal, kind: Operation, outcome: Outcome) -> None:
-    counts = journal.counts
-    counts.operations += 1
-    if kind in TRANSFERS:
-        counts.transfers_attempted += 1
-        if outcome is Outcome.SUCCEEDED:
-            counts.transfers_succeeded += 1
-        elif outcome is Outcome.FAILED:
-            counts.transfers_failed += 1
 
 
 def record_drop(journal: Journal, load: int, number: int, intended_ns: int) -> None:

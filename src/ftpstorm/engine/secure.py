@@ -79,7 +79,7 @@ class SecureData(Data):
             return
         if events & READABLE:
             self._receive(events, now)
-        if events & WRITABLE and not self.ended and self._sock is not None:
+        if events & WRITABLE and not self.ended and not self._closed:
             if not self.complete:
                 self._pump(now)
             elif self._left:
@@ -91,7 +91,7 @@ class SecureData(Data):
             self._early |= events
             return
         self._fin_seen = bool(events & PEER_CLOSED)
-        sock = self._live()
+        sock = self._sock
         for _ in range(TURN_CHUNKS):
             try:
                 size = sock.recv_into(RECEIVE_BUFFER)
@@ -102,7 +102,7 @@ class SecureData(Data):
                 return
             if size:
                 self._take(RECEIVE_BUFFER[:size], now)
-                if self.ended or self._sock is None:
+                if self.ended or self._closed:
                     return
             if size == 0 or (size < CHUNK_BYTES and events & PEER_CLOSED):
                 self._take_fin(now)
@@ -196,13 +196,13 @@ class SecureData(Data):
         self._say_goodbye(now)
         if self._confirmed and not self.ended:
             self._end(0, now)
-        if self._sock is not None:
+        if not self._closed:
             self._wake(now)
 
     def _say_goodbye(self, now: int) -> None:
         if self._flush(now) and (self._to_send == 0 or self._all_expected):
             with contextlib.suppress(OSError):  # the server was faster, with a reset
-                self._live().shutdown(socket.SHUT_WR)
+                self._sock.shutdown(socket.SHUT_WR)
 
     def _queue(self, ciphertext: bytes) -> None:
         if ciphertext:
@@ -212,7 +212,7 @@ class SecureData(Data):
         """Send what waits; tell whether the kernel has taken all of it."""
         while self._left and not self.ended:
             try:
-                size = self._live().send(self._left)
+                size = self._sock.send(self._left)
             except BlockingIOError:
                 return False
             except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Generator
+from typing import Any
 
 from ftpstorm.engine.commands import ANNOUNCEMENTS_MAX
 from ftpstorm.engine.control import Control
@@ -16,19 +17,18 @@ from ftpstorm.engine.failure import (
     failed_by_reply,
     failed_by_tls,
 )
-from ftpstorm.engine.fiber import ON_CONTROL, DeadlineError, Fiber, InterruptError
-from ftpstorm.engine.filling import options_of
+from ftpstorm.engine.fiber import ON_CONTROL, DeadlineError, InterruptError
 from ftpstorm.engine.nudge import first_reply, swallow_answer
-from ftpstorm.engine.operations import EXECUTE
+from ftpstorm.engine.operations import Run, make_script
 from ftpstorm.engine.protection import protect, shake_hands
-from ftpstorm.engine.recording import Attempt, Recorder
+from ftpstorm.engine.recording import Recorded
 from ftpstorm.engine.scarcity import failed_connect, refuse_if_scarce
 from ftpstorm.engine.sockets import IN_PROGRESS, connect_from, keep_alive, open_stream
-from ftpstorm.engine.work import LoadWork, Work
+from ftpstorm.engine.work import LoadWork, Script, Work
 from ftpstorm.ftp.replies import Reply
 from ftpstorm.plan.plan import PlannedStep
 from ftpstorm.records.schema import ABSENT
-from ftpstorm.vocabulary import FailureClass, Outcome, Phase
+from ftpstorm.vocabulary import FailureClass, Operation, Outcome, Phase
 
 CLOSE_GRACE_NS = 1_000_000_000
 """How long after 221 the server may take to close first, so that TIME_WAIT is its own; then the client closes."""
@@ -36,47 +36,21 @@ CLOSE_GRACE_NS = 1_000_000_000
 OnEnd = Callable[["Session"], None]
 
 
-class Session(Fiber):
+class Session(Recorded):
     """State of one session. The dispatcher starts it, sweeps its deadline, and hears of its end through `on_end`."""
 
-    __slots__ = (
-        "_on_end",
-        "attempt",
-        "connected_ns",
-        "connects",
-        "control",
-        "greeting_ns",
-        "intended_ns",
-        "load",
-        "login_ns",
-        "number",
-        "outcome",
-        "quit_ns",
-        "recorder",
-        "source",
-        "start_ns",
-        "target",
-        "tls_ns",
-        "work",
-    )
+    __slots__ = ("_on_end", "outcome", "quit_ns")
 
     def __init__(self, work: Work, load: LoadWork, number: int, intended_ns: int, on_end: OnEnd) -> None:
-        super().__init__(work.reactor)
-        self.work = work
-        self.load = load
-        self.number = number
-        """Number of the arrival within its load."""
-        self.intended_ns = intended_ns
+        super().__init__(work, load, number, intended_ns)
         self._on_end = on_end
-        self.source = number % len(work.sources)
-        self.target = number // len(work.sources) % len(work.targets)  # every pair of the two comes equally often
-        self.control: Control | None = None
-        self.connects = 0
         self.outcome = Outcome.NONE
-        self.start_ns = self.connected_ns = self.greeting_ns = self.login_ns = self.quit_ns = ABSENT
-        self.tls_ns = ABSENT
-        self.attempt = Attempt()
-        self.recorder = Recorder()
+        self.quit_ns = ABSENT
+
+    @classmethod
+    def make_script(cls, work: Work, steps: tuple[PlannedStep, ...]) -> Script:
+        """Return a flow's steps as sessions of this class run them."""
+        return make_script(work, steps)
 
     def start(self, now: int) -> None:
         """Begin to connect."""
@@ -88,10 +62,10 @@ class Session(Fiber):
         """Throw DeadlineError into the script if its deadline has passed."""
         if not self.waiting or now < self.deadline_ns:
             return
-        data = self.attempt.data
+        data = self.data
         if data is not None and data.progress_ns != ABSENT and not data.ended:
             # The deadline of a transfer is a silence: what has moved since pushes it on.
-            self.deadline_ns = max(self.deadline_ns, data.progress_ns + self.work.timeouts.data)
+            self.deadline_ns = max(self.deadline_ns, data.progress_ns + self.work.data_ns)
             if now < self.deadline_ns:
                 return
         self.throw(DeadlineError(), now)
@@ -112,13 +86,17 @@ class Session(Fiber):
         """Send a command, after what the server said unasked. Raises StepFailedError where control is gone."""
         control = self.control
         assert control is not None
+        if control.replies:
+            self._hear_unasked(control, phase)
+        if not control.send(command):
+            raise self.control_ended(phase)
+
+    def _hear_unasked(self, control: Control, phase: Phase) -> None:
         while control.replies:
             unasked = control.replies.pop(0)
             if unasked.code == 421:
                 control.close()
                 raise failed_by_reply(phase, unasked, FailureClass.CONTROL_LOST)
-        if not control.send(command):
-            raise self.control_ended(phase)
 
     @types.coroutine
     def reply(self, phase: Phase, timeout_ns: int) -> Generator[None, int, Reply]:
@@ -131,29 +109,34 @@ class Session(Fiber):
         assert control is not None
         replies = control.replies
         if not replies:
-            deadline_ns = self.now + timeout_ns
+            if control.ended:
+                raise self.control_ended(phase)
+            self.deadline_ns = self.now + timeout_ns
             try:
-                while not replies:
-                    if control.ended:
-                        raise self.control_ended(phase)
+                while True:
                     self.waiting = ON_CONTROL
-                    self.deadline_ns = deadline_ns
                     self.now = yield
                     self.waiting = 0
-                    if not replies:
-                        control.acknowledge()  # half a reply: Nagle may hold back the rest until our ACK
+                    if replies:
+                        break
+                    if control.ended:
+                        raise self.control_ended(phase)
+                    control.acknowledge()  # half a reply: Nagle may hold back the rest until our ACK
             except DeadlineError:
                 control.close()
                 raise failed_by_deadline(phase) from None
-        return self.take_reply()
+        reply = replies.pop(0)
+        self.reply_code = reply[0]
+        self.replies_read += 1
+        return reply
 
     def take_reply(self) -> Reply:
         """Return the reply that waits; only to be called when there is one."""
         control = self.control
         assert control is not None
         reply = control.replies.pop(0)
-        self.attempt.reply_code = reply.code
-        self.attempt.replies += 1
+        self.reply_code = reply[0]
+        self.replies_read += 1
         return reply
 
     def control_ended(self, phase: Phase) -> StepFailedError:
@@ -179,14 +162,26 @@ class Session(Fiber):
             await self._greet()
             if tls is not None:
                 await protect(self, tls)
-            for ordinal, step in enumerate(self.load.steps):
-                self.attempt.ordinal = ordinal
-                if not await self._step(step) and not (self.load.continues and self.alive):
-                    break
+            self.ordinal = -1
+            for operation, run, options in self.load.script:
+                self.ordinal += 1
+                self.begin_step()
+                try:
+                    await run(self, options)
+                except StepFailedError as error:
+                    if not await self._try_again(operation, run, options, error) and not (
+                        self.load.continues and self.alive
+                    ):
+                        break
+                except InterruptError:
+                    self._cut(operation)
+                    raise
+                else:
+                    self.record_success(operation)
             if self.quit_ns != ABSENT:
                 await self._await_close()
         except StepFailedError as error:  # before the first operation
-            self.recorder.note(error)
+            self.note(error)
             self.work.journal.counts.failures[error.failure] += 1
             self.work.journal.counts.unreachable_streak += 1
         except InterruptError:
@@ -209,8 +204,8 @@ class Session(Fiber):
             sock.close()
             raise failed_connect(work, phase, (source, *endpoint), number, self.now)
         self.connects += 1
-        control = self.control = Control(work.reactor, sock, self.wake_control)
-        deadline_ns = self.now + work.timeouts.connect
+        control = self.control = Control(work.reactor, sock, self)
+        deadline_ns = self.now + work.connect_ns
         try:
             while not control.connected:
                 if control.ended:
@@ -242,45 +237,44 @@ class Session(Fiber):
             await swallow_answer(self)
         self.work.journal.counts.unreachable_streak = 0
 
-    async def _step(self, step: PlannedStep) -> bool:
-        """Execute one step with its retries; tell whether it succeeded in the end."""
+    async def _try_again(self, operation: Operation, run: Run, options: Any, error: StepFailedError) -> bool:
+        """Record a step's failure, and try it again as its flow says; tell whether it succeeded in the end."""
         retry = self.load.retry
-        attempt = self.attempt
-        attempt.retry = 0
-        while True:
-            error = await self._execute(step)
-            if error is None:
-                return True
-            if (
-                retry is None
-                or attempt.retry >= retry.times
-                or not self.alive
-                or not ("any" in retry.on or error.code in retry.on)
-            ):
-                self.recorder.note(error)
-                return False
-            attempt.retry += 1
-            await self.sleep_until(self.now + retry.wait_ns(attempt.retry))
-
-    async def _execute(self, step: PlannedStep) -> StepFailedError | None:
-        """Execute one step once and record it; return its failure."""
-        attempt = self.attempt
-        attempt.begin(self.now)
-        record = self.recorder.operation
+        self.retry = 0
         try:
-            await EXECUTE[step.operation](self, options_of(self, step) if step.varies else step.options)
-        except StepFailedError as error:
-            if attempt.data is not None:
-                attempt.data.close()
-            record(self, step.operation, Outcome.FAILED, error, alive=self.alive)
-            return error
-        except InterruptError:
-            if attempt.data is not None:
-                attempt.data.close()
-            record(self, step.operation, Outcome.INTERRUPTED, None, alive=self.alive)
-            raise
-        record(self, step.operation, Outcome.SUCCEEDED, None, alive=True)
-        return None
+            while True:
+                if self.data is not None:
+                    self.data.close()
+                self.record_failure(operation, error, alive=self.alive)
+                if (
+                    retry is None
+                    or self.retry >= retry.times
+                    or not self.alive
+                    or not ("any" in retry.on or error.code in retry.on)
+                ):
+                    self.note(error)
+                    return False
+                self.retry += 1
+                await self.sleep_until(self.now + retry.wait_ns(self.retry))
+                self.begin_step()
+                try:
+                    await run(self, options)
+                except StepFailedError as again:
+                    error = again
+                except InterruptError:
+                    self._cut(operation)
+                    raise
+                else:
+                    self.record_success(operation)
+                    return True
+        finally:
+            self.retry = 0
+
+    def _cut(self, operation: Operation) -> None:
+        """Record a step that the end of the run cut off."""
+        if self.data is not None:
+            self.data.close()
+        self.record_interrupted(operation)
 
     async def _await_close(self) -> None:
         control = self.control
@@ -297,21 +291,27 @@ class Session(Fiber):
         alive = self.alive or self.quit_ns != ABSENT  # after QUIT the server's close is no failure
         if self.outcome is Outcome.INTERRUPTED:
             counts.interrupted += 1
-        elif self.recorder.first_error is not None:
+        elif self.first_error is not None:
             self.outcome = Outcome.FAILED
             counts.failed += 1
         else:
             self.outcome = Outcome.SUCCEEDED
             counts.succeeded += 1
         counts.connects += self.connects
-        self.recorder.session(self, self.outcome, alive=alive)
+        self.record_session(self.outcome, alive=alive)
         control = self.control
         if control is not None:
             control.close()
-            control.wake = _nothing
-        self.attempt.data = None
+            control.owner = _NOBODY
+        self.data = None
         self._on_end(self)
 
 
-def _nothing(now: int) -> None:
-    """Take the place of a session's wake once it has ended: no cycle keeps its memory."""
+class _Nobody:
+    """Takes the place of a session that has ended as its connection's owner: no cycle keeps its memory."""
+
+    def wake_control(self, now: int) -> None:
+        return
+
+
+_NOBODY = _Nobody()

@@ -20,23 +20,26 @@ from ftpstorm.scenario.client import Client, parse_port_range
 EPHEMERAL_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
-def make_sources(client: Client, family: int) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
+def make_sources(
+    client: Client, family: int, host: int = 0, hosts: int = 1
+) -> tuple[tuple[Source, ...], tuple[Source, ...]]:
     """Return the sources of control connections, and of the data connections of the sessions with the same index.
 
-    Raises EnvironmentUnavailableError for an address that this host has not, or whose family is not the target's, and
-    for a port range that the kernel ignores.
+    With several client `hosts` their addresses stand in turn, and those of `host` are tried; each other address belongs
+    to sessions of another host. Raises EnvironmentUnavailableError for an address that this host has not, or whose
+    family is not the target's, and for a port range that the kernel ignores.
     """
     packed = None
     if client.port_range is not None:
         packed = pack_port_range(*parse_port_range(client.port_range))
     habit = client.bind != "port"
     sources = tuple(Source(address, habit, packed) for address in client.addresses) or (Source(None, habit, packed),)
-    for source in sources:
+    for source in sources[host::hosts]:
         if source.address is not None:
             _try_address(source.address, family)
     if client.port_range is not None:
         _try_port_range(sources[0], client.port_range, family)
-    return sources, sources if client.data_source == "same" else (*sources[1:], sources[0])
+    return sources, sources if client.data_source == "same" else (*sources[hosts:], *sources[:hosts])
 
 
 def _try_address(address: str, family: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import types
 from _socket import socket as Socket  # noqa: N812 - see reactor.py
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from ftpstorm.engine.active import ACTIVE_MODES, announce, await_server, listen
 from ftpstorm.engine.commands import ANNOUNCEMENTS_MAX, encode, refused
@@ -22,64 +24,60 @@ from ftpstorm.engine.secure import CLOSE_GRACE_NS, SecureData
 from ftpstorm.engine.sockets import IN_PROGRESS, connect_from, open_stream
 from ftpstorm.ftp.replies import Reply
 from ftpstorm.scenario.flow import TransferOptions
-from ftpstorm.vocabulary import DataMode, FailureClass, Phase
+from ftpstorm.vocabulary import FailureClass, Phase
 
 if TYPE_CHECKING:
     from ftpstorm.engine.session import Session
     from ftpstorm.engine.verification import Check
+    from ftpstorm.engine.work import Work
+
+ON_EITHER: Final = ON_CONTROL | ON_DATA
+
+_DATA_CONNECT: Final = Phase.DATA_CONNECT  # plain names: see recording.py
+_FIRST_BYTE: Final = Phase.FIRST_BYTE
 
 
-def _watch(session: Session, sock: Socket, plan: Payload, *, half: bool) -> Data:
-    """Make `sock` the data connection of this attempt."""
+def _watch(session: Session, sock: Socket, job: Transfer) -> Data:
+    """Make `sock` the data connection of this execution."""
     work = session.work
     if work.tls is None or not work.tls.protect:
-        data = Data(work.reactor, sock, session.wake_data, plan.client_closes_after)
+        data = Data(work.reactor, sock, session.wake_data, job.closes_after)
     else:
-        data = SecureData(work.reactor, sock, session.wake_data, plan.client_closes_after, counts=work.journal.counts)
-    if plan.check is not None:
-        data.check = plan.check
-    if half:
+        data = SecureData(work.reactor, sock, session.wake_data, job.closes_after, counts=work.journal.counts)
+    if job.check is not None:
+        data.check = job.check
+    if job.half:
         data.half = True
-    session.attempt.data = data
+    session.data = data
     return data
 
 
-async def _connect_data(session: Session, endpoint: tuple[str, int], plan: Payload, *, half: bool) -> Data:
-    """Connect to `endpoint`; a reply or the end of control meanwhile is left for the transfer to read."""
-    phase = Phase.DATA_CONNECT
+def _begin_to_connect(session: Session, endpoint: tuple[str, int], job: Transfer) -> Data:
+    """Begin to connect to `endpoint`. Raises StepFailedError where this host cannot."""
     work = session.work
     source = work.data_sources[session.source]
     if work.scarcity is not None:
-        refuse_if_scarce(work, phase, (source, *endpoint), session.now)
+        refuse_if_scarce(work, _DATA_CONNECT, (source, *endpoint), session.now)
     try:
         sock = open_stream(work.family)
     except OSError as error:
-        raise failed_by_errno(phase, error.errno or 0) from None
+        raise failed_by_errno(_DATA_CONNECT, error.errno or 0) from None
     number = connect_from(sock, source, endpoint)
     if number not in IN_PROGRESS:
         sock.close()
-        raise failed_connect(work, phase, (source, *endpoint), number, session.now)
+        raise failed_connect(work, _DATA_CONNECT, (source, *endpoint), number, session.now)
     session.connects += 1
-    data = _watch(session, sock, plan, half=half)
-    deadline_ns = session.now + work.timeouts.connect
-    try:
-        while not data.connected:
-            if data.ended:
-                raise failed_by_errno(phase, data.errno)
-            await session.wait(ON_DATA, deadline_ns)
-    except DeadlineError:
-        raise failed_by_deadline(phase) from None
-    return data
+    return _watch(session, sock, job)
 
 
-async def _be_connected(session: Session, mode: str, command: bytes, plan: Payload, *, half: bool) -> Data:
+async def _be_connected(session: Session, job: Transfer) -> Data:
     """Active mode: announce a port, send the command, and take the connection that the server makes."""
     listener = listen(session)
     try:
-        await announce(session, listener, mode)
-        if plan.offset:
-            await _restart_at(session, plan.offset)
-        session.send(command, Phase.FIRST_BYTE)
+        await announce(session, listener, job.mode)
+        if job.offset:
+            await _restart_at(session, job.offset)
+        session.send(job.command, _FIRST_BYTE)
         try:
             await await_server(session, listener)
         except StepFailedError as failure:
@@ -87,8 +85,8 @@ async def _be_connected(session: Session, mode: str, command: bytes, plan: Paylo
                 listener.close()  # a connect that still comes is refused, which hastens the server's word
                 await _resynchronise(session, None)
             raise
-        session.attempt.passive_port = listener.port
-        data = _watch(session, listener.take(), plan, half=half)
+        session.passive_port = listener.port
+        data = _watch(session, listener.take(), job)
         data.connected, data.connected_ns = True, listener.accepted_ns
         return data
     finally:
@@ -98,121 +96,139 @@ async def _be_connected(session: Session, mode: str, command: bytes, plan: Paylo
 async def _restart_at(session: Session, offset: int) -> None:
     """Send REST (RFC 3659 section 5), which belongs right before the transfer command."""
     session.send(encode("REST", str(offset)), Phase.COMMAND)
-    reply = await session.reply(Phase.COMMAND, session.work.timeouts.reply)
+    reply = await session.reply(Phase.COMMAND, session.work.reply_ns)
     if reply.code != 350:
         raise refused(session, Phase.COMMAND, reply)
 
 
-async def open_transfer(session: Session, command: bytes, options: TransferOptions, plan: Payload) -> Data:
-    """Open a data connection and send the transfer command; its replies are left to read."""
-    mode = options.mode or session.work.mode
-    half = options.close.with_ == "half"
-    if mode in ACTIVE_MODES:
-        return await _be_connected(session, mode, command, plan, half=half)
-    endpoint = await ask_passive(session, mode)
-    data = await _connect_data(session, endpoint, plan, half=half)
-    if plan.offset:
-        await _restart_at(session, plan.offset)
-    session.send(command, Phase.FIRST_BYTE)
-    return data
+class Transfer:
+    """What one transfer is to do; the same for every session and step that does just that, unless it has a `check`."""
 
-
-async def transfer(session: Session, command: bytes, options: TransferOptions, plan: Payload) -> None:
-    """Open a data connection, send the transfer command, and wait for the end of data and the final reply."""
-    mode = options.mode or session.work.mode
-    if plan.offset or mode in ACTIVE_MODES:
-        data = await open_transfer(session, command, options, plan)
-    else:  # what `open_transfer` does, without one more coroutine for each of a million transfers
-        endpoint = await ask_passive(session, mode)
-        data = await _connect_data(session, endpoint, plan, half=options.close.with_ == "half")
-        session.send(command, Phase.FIRST_BYTE)
-    final = await _move(session, data, plan, reset=options.close.with_ == "rst")
-    if final is None:
-        final = await _final_reply(session, session.work.timeouts.data)
-    if not 200 <= final.code < 300:
-        raise _refused(session, data, Phase.FINAL_REPLY, final)
-    if plan.size is not None and data.bytes != plan.size:
-        raise StepFailedError(FailureClass.TRANSFER_SHORT, Phase.TRANSFER, code=final.code, text=final.text)
-    if plan.check is not None and not plan.check.holds:
-        raise StepFailedError(FailureClass.TRANSFER_CORRUPT, Phase.TRANSFER, code=final.code)
-    declared = session.work.passive_range
-    attempt = session.attempt
-    if (
-        declared is not None
-        and not declared[0] <= attempt.passive_port <= declared[1]
-        and attempt.mode in (DataMode.PASV, DataMode.EPSV)
-    ):
-        raise StepFailedError(FailureClass.PASSIVE_OUT_OF_RANGE, Phase.PASSIVE)
-
-
-class Payload:
-    """What a transfer moves: `upload` bytes to send, or a download of `size` bytes where that is known.
-
-    `offset` is where in the file it begins; `check` sees the bytes of a download.
-    """
-
-    __slots__ = ("check", "client_closes_after", "offset", "size", "upload")
+    __slots__ = ("active", "check", "closes_after", "command", "half", "mode", "offset", "reset", "size", "upload")
 
     def __init__(
         self,
+        work: Work,
+        command: bytes,
+        options: TransferOptions,
         *,
         upload: int | None = None,
         size: int | None = None,
-        client_closes_after: int | None = None,
+        closes_after: int | None = None,
         offset: int = 0,
         check: Check | None = None,
     ) -> None:
+        self.command = command
+        self.mode: str = options.mode or work.mode
+        self.active = self.mode in ACTIVE_MODES
+        self.half = options.close.with_ == "half"
+        self.reset = options.close.with_ == "rst"
         self.upload = upload
+        """Bytes to send; None: a download."""
         self.size = size
-        self.client_closes_after = client_closes_after
+        """Bytes that must have moved; None where nobody knows."""
+        self.closes_after = closes_after
+        """The client closes first, once so many bytes have come; None: the server does."""
         self.offset = offset
+        """Where in the file to begin."""
         self.check = check
+        """Sees the bytes of a download."""
 
 
-async def _move(session: Session, data: Data, plan: Payload, *, reset: bool) -> Reply | None:
-    """Move the payload; return the final reply if it came with or before the end of data.
+@types.coroutine
+def open_transfer(session: Session, job: Transfer) -> Generator[None, int, Data]:
+    """Open a data connection and send the transfer command; its replies are left to read."""
+    if job.active:
+        data: Data = yield from _be_connected(session, job)
+        return data
+    endpoint = yield from ask_passive(session, job.mode)
+    data = _begin_to_connect(session, endpoint, job)
+    deadline_ns = session.now + session.work.connect_ns
+    try:
+        # A reply or the end of control meanwhile is left for the transfer to read.
+        while not data.connected:
+            if data.ended:
+                raise failed_by_errno(_DATA_CONNECT, data.errno)
+            session.waiting = ON_DATA
+            session.deadline_ns = deadline_ns
+            session.now = yield
+            session.waiting = 0
+    except DeadlineError:
+        raise failed_by_deadline(_DATA_CONNECT) from None
+    if job.offset:
+        yield from _restart_at(session, job.offset)
+    session.send(job.command, _FIRST_BYTE)
+    return data
+
+
+@types.coroutine
+def transfer(session: Session, job: Transfer) -> Generator[None, int, None]:  # noqa: C901 - see its docstring
+    """Open a data connection, send the transfer command, and wait for the end of data and the final reply.
 
     150 may come before or after the connection is accepted, 226 before the last byte: only what each means counts,
-    not the order between the two connections.
+    not the order between the two connections. One generator for all of a transfer: each level more would be passed
+    through at each of its events.
     """
+    data = yield from open_transfer(session, job)
     control = session.control
     assert control is not None
-    final: Reply | None = None
-    uploading = False
+    replies = control.replies
     secure = data if isinstance(data, SecureData) else None
-    deadline_ns = session.now + session.work.timeouts.data
+    deadline_ns = session.now + session.work.data_ns
+    final: Reply | None = None
+    begun = job.upload is None
     while True:
-        while control.replies and final is None:
+        while replies and final is None:
             reply = session.take_reply()
             if secure is not None:
                 _advance(session, secure, reply)
-            if reply.code >= 200:
+            if reply[0] >= 200:
                 final = reply
-            elif plan.upload is not None and not uploading:
-                uploading = True
-                data.start_upload(plan.upload, session.now)
-        if final is not None and (final.code >= 300 or (plan.upload is not None and not uploading)):
+            elif not begun:
+                begun = True
+                assert job.upload is not None
+                data.start_upload(job.upload, session.now)
+        if final is not None and (final[0] >= 300 or not begun):
             raise _refused(session, data, phase_of(data), final)
         if data.ended:
             break
-        if final is None and control.ended:
+        if control.ended and final is None:
             raise session.control_ended(phase_of(data))
         try:
-            until_ns = data.end_ns + CLOSE_GRACE_NS if data.complete else deadline_ns
-            await session.wait(ON_DATA | (0 if final else ON_CONTROL), until_ns)
+            session.waiting = ON_EITHER if final is None else ON_DATA
+            session.deadline_ns = deadline_ns if not data.complete else data.end_ns + CLOSE_GRACE_NS
+            session.now = yield
+            session.waiting = 0
         except DeadlineError:
             if data.complete:
                 break
             failure = failed_by_deadline(phase_of(data))
             data.close(reset=True)
-            raise await _broken(session, data, failure, final) from None
-    data.close(reset=reset)
+            yield from _hear_of_break(session, data, failure, final)
+    data.close(reset=job.reset)
     if data.errno:
-        raise await _broken(session, data, failed_by_errno(phase_of(data), data.errno), final)
-    return final
+        failure = failed_by_errno(phase_of(data), data.errno)
+        yield from _hear_of_break(session, data, failure, final)
+    if final is None:
+        final = yield from _final_reply(session, session.work.data_ns)
+    _judge(session, data, job, final)
 
 
-async def _final_reply(session: Session, timeout_ns: int) -> Reply:
+def _judge(session: Session, data: Data, job: Transfer, final: Reply) -> None:
+    """Raise StepFailedError unless the transfer that has ended did what it was to do."""
+    if not 200 <= final[0] < 300:
+        raise _refused(session, data, Phase.FINAL_REPLY, final)
+    if job.size is not None and data.bytes != job.size:
+        raise StepFailedError(FailureClass.TRANSFER_SHORT, Phase.TRANSFER, code=final.code, text=final.text)
+    if job.check is not None and not job.check.holds:
+        raise StepFailedError(FailureClass.TRANSFER_CORRUPT, Phase.TRANSFER, code=final.code)
+    declared = session.work.passive_range
+    if declared is not None and not job.active and not declared[0] <= session.passive_port <= declared[1]:
+        raise StepFailedError(FailureClass.PASSIVE_OUT_OF_RANGE, Phase.PASSIVE)
+
+
+@types.coroutine
+def _final_reply(session: Session, timeout_ns: int) -> Generator[None, int, Reply]:
     """Return the reply that ends a transfer, past any 1xx before it."""
     control = session.control
     assert control is not None
@@ -221,8 +237,8 @@ async def _final_reply(session: Session, timeout_ns: int) -> Reply:
             # A server that wrote 150 and 226 apart may hold back the 226 (Nagle) until its 150 is acknowledged, and
             # our kernel would wait 40 ms before it does.
             control.acknowledge()
-        reply = await session.reply(Phase.FINAL_REPLY, timeout_ns)
-        if reply.code >= 200:
+        reply = yield from session.reply(Phase.FINAL_REPLY, timeout_ns)
+        if reply[0] >= 200:
             return reply
     control.close()  # its next reply could be anything's
     raise failed_by_reply(Phase.FINAL_REPLY, reply, FailureClass.PROTOCOL_ERROR)
@@ -251,24 +267,24 @@ def _refused(session: Session, data: Data, phase: Phase, final: Reply) -> StepFa
     return failure
 
 
-async def _broken(session: Session, data: Data, failure: StepFailedError, final: Reply | None) -> StepFailedError:
-    """Hear the server's word on a broken transfer; return `failure`, or TLS's own where TLS is what broke it."""
+async def _hear_of_break(session: Session, data: Data, failure: StepFailedError, final: Reply | None) -> NoReturn:
+    """Hear the server's word on a broken transfer; raise `failure`, or TLS's own where TLS is what broke it."""
     said = await _resynchronise(session, final)
     if isinstance(data, SecureData) and data.tls is not None:
         if said is not None and said.code in (425, 522):
-            return failed_by_reply(failure.phase, said, FailureClass.DATA_TLS)
+            raise failed_by_reply(failure.phase, said, FailureClass.DATA_TLS)
         if data.tls.failure is not None or not data.established:
-            return failed_by_data_tls(failure.phase, data.tls)
-    return failure
+            raise failed_by_data_tls(failure.phase, data.tls)
+    raise failure
 
 
-def take_mark(session: Session, data: Data, plan: Payload, reply: Reply, *, started: bool) -> bool:
+def take_mark(session: Session, data: Data, job: Transfer, reply: Reply, *, started: bool) -> bool:
     """Begin an upload, or TLS, where `reply` is the mark to; return whether the upload has begun."""
     if isinstance(data, SecureData):
         _advance(session, data, reply)
-    if started or plan.upload is None or reply.code >= 200:
+    if started or job.upload is None or reply.code >= 200:
         return started
-    data.start_upload(plan.upload, session.now)
+    data.start_upload(job.upload, session.now)
     return True
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +21,10 @@ from ftpstorm.scenario.client import Timeouts, parse_port_range
 from ftpstorm.scenario.flow import Flow, OnFailure, Retry
 from ftpstorm.scenario.schema import Scenario
 from ftpstorm.units import NS_PER_S
+from ftpstorm.vocabulary import Operation
+
+Script = tuple[tuple[Operation, Callable[[Any, Any], Awaitable[Any]], Any], ...]
+"""The steps of a session: each its operation, the coroutine function that does it, and what that gets."""
 
 
 @dataclass(slots=True)
@@ -31,6 +35,8 @@ class LoadWork:
     name: str
     load: AnyLoad
     steps: tuple[PlannedStep, ...]
+    script: Script
+    """`steps` as the driver's sessions run them."""
     retry: Retry | None
     continues: bool
     """Whether a flow goes on after a failed step that control survived."""
@@ -95,12 +101,16 @@ class Work:
     greeting_nudge_ns: int | None = None
     asked_sizes: dict[str, int] = field(default_factory=dict)
     """Sizes that the server told, by file: SIZE is asked once."""
+    connect_ns: int = 0
+    """`timeouts`, flat: what the hot path reads at each wait."""
+    reply_ns: int = 0
+    data_ns: int = 0
     scarcity: PortScarcity | None = None
     """None until the kernel had no port for a connection."""
 
 
 def make_loads(plan: Plan) -> tuple[LoadWork, ...]:
-    """Return the plan's loads with their flows unrolled, in record order."""
+    """Return the plan's loads with their flows unrolled, in record order; their scripts are the dispatcher's to set."""
     loads: list[LoadWork] = []
     for index, (name, load) in enumerate(plan.loads):
         schedule = plan.schedule(name)
@@ -118,6 +128,7 @@ def _load_work(index: int, name: str, load: AnyLoad, flow: Flow, schedule: Sched
         name=name,
         load=load,
         steps=session_steps(load, flow),
+        script=(),
         retry=flow.on_failure.retry if isinstance(flow.on_failure, OnFailure) else None,
         continues=flow.on_failure != "end-session",
         schedule=schedule,
@@ -133,15 +144,18 @@ def make_work(
     *,
     worker: int = 0,
     accounts: Sequence[tuple[str, str]] = (),
+    client_host: tuple[int, int] = (0, 1),
 ) -> Work:
     """Return the shared work of one worker. `targets` are resolved addresses of one family.
 
     `worker` is its number over all shards, `accounts` are the (user, password) pairs of the scenario's `users`.
+    `client_host` is the number of the host that it runs on, and how many there are.
     """
     scenario = plan.scenario
     client = scenario.client
     family = socket.AF_INET6 if ":" in targets[0][0] else socket.AF_INET
-    sources, data_sources = make_sources(client, family)
+    host, hosts = client_host if len(client.addresses) > 1 else (0, 1)
+    sources, data_sources = make_sources(client, family, host, hosts)
     declared = scenario.target.passive_ports
     passive_range: tuple[int, int] | None = None
     if declared is not None:
@@ -168,6 +182,9 @@ def make_work(
         active_ports=ActivePorts(None if client.active_ports is None else parse_port_range(client.active_ports)),
         keepalive_s=None if client.keepalive is None else -(-client.keepalive // NS_PER_S),
         greeting_nudge_ns=client.greeting_nudge,
+        connect_ns=client.timeouts.connect,
+        reply_ns=client.timeouts.reply,
+        data_ns=client.timeouts.data,
     )
 
 

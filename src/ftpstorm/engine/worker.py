@@ -40,6 +40,8 @@ class Worker:
         self._targets = [(str(host), int(port)) for host, port in hello["targets"]]
         self._password: str | None = hello.get("password")
         self._accounts = [(str(user), str(password)) for user, password in hello.get("accounts") or ()]
+        host, hosts = hello.get("client_host") or (0, 1)
+        self._client_host = int(host), int(hosts)
         self._loads = make_loads(self._plan)
         self._finished = asyncio.Event()
         self._error: BaseException | None = None
@@ -62,6 +64,7 @@ class Worker:
                 self._password,
                 worker=shard,
                 accounts=self._accounts,
+                client_host=self._client_host,
             )
             dispatcher = Dispatcher(
                 work, self._loads, shard, shards, start_at_ns, self._finished.set, session_maker(self._plan)

@@ -19,7 +19,8 @@ _IAC: Final = 0xFF
 _SPACE: Final = 0x20
 _HYPHEN: Final = 0x2D
 _CR: Final = 0x0D
-_CODES: Final = {b"%d" % code: code for code in range(100, 660)}
+_LF: Final = 0x0A
+_STARTS: Final = {b"%d " % code: code for code in range(100, 660)}
 _new_tuple: Final = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 
@@ -75,6 +76,28 @@ def _code_of(line: bytes) -> int:
     return code
 
 
+def parse_whole(data: bytes) -> list[Reply] | None:
+    """Return the replies that `data` is made of, where all are whole, of one line and in ASCII: nearly all there are.
+
+    None for anything else, which takes a `ReplyParser`. `data` is at most LINE_MAX_BYTES long.
+    """
+    code = _STARTS.get(data[:4])
+    if code is None or not data.isascii():  # a telnet command is not ASCII
+        return None
+    end = data.find(b"\n") + 1
+    if end == len(data):
+        return [_new_tuple(Reply, (code, data[:-2] if data[-2] == _CR else data[:-1]))]
+    if data[-1] != _LF:
+        return None
+    replies: list[Reply] = []
+    for line in data[:-1].split(b"\n"):
+        code = _STARTS.get(line[:4])
+        if code is None:
+            return None
+        replies.append(_new_tuple(Reply, (code, line[:-1] if line[-1] == _CR else line)))
+    return replies
+
+
 class ReplyParser:
     """Turns segments into replies. Holds no buffer of its own while no reply is half-read."""
 
@@ -96,19 +119,6 @@ class ReplyParser:
 
         Raises ProtocolViolationError; the parser is then of no further use.
         """
-        # The common case by far: whole single-line replies, nothing half-read before them. ASCII has no telnet in it.
-        if self._lines is None and not self._partial and data.isascii() and data[-1:] == b"\n":
-            replies: list[Reply] = []
-            for line in data[:-1].split(b"\n"):
-                code = _CODES.get(line[:3])
-                if code is None or line[3:4] != b" " or len(line) > LINE_MAX_BYTES:
-                    break
-                replies.append(_new_tuple(Reply, (code, line[:-1] if line[-1] == _CR else line)))
-            else:
-                return replies
-        return self._feed_lines(data)
-
-    def _feed_lines(self, data: bytes) -> list[Reply]:
         replies: list[Reply] = []
         lines = (self._partial + data).split(b"\n")
         self._partial = lines.pop()

@@ -105,7 +105,9 @@ def client_ports_limit(
         applies=True,
         per_s=budget / round_s if round_s else None,
         concurrent=budget,
-        interval=(budget / (hold.high_s + life_s), budget / (hold.low_s + life_s)) if spread else None,
+        interval=(budget / (hold.high_s + life_s), budget / (hold.low_s + life_s))
+        if spread and hold.low_s + life_s
+        else None,
         equation="R = B/(T + C), B = P_even x S x D" if four else "R = B/(T + C), B = P x S - O",
         symbols=symbols,
         assumptions=(

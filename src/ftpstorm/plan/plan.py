@@ -88,6 +88,9 @@ class Plan(Frozen):
     private_namespace: bool = False
     """The run has a network namespace of its own, so kernel counters are its alone."""
     host: HostFacts = HostFacts()
+    """Of the load generator; in a lab of the client hosts, which are alike."""
+    server_host: HostFacts | None = None
+    """Of the server's host in a lab; None without one: nobody can tell."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON types; `Plan.model_validate` reads it back."""

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
+from ftpstorm.records.calibration import Calibration
+
 MANIFEST: Final = "manifest.json"
 PREDICTION: Final = "prediction.json"
 PLAN: Final = "plan.json"
@@ -67,9 +69,15 @@ class Manifest(ManifestModel):
     host: dict[str, Any] = {}
     namespace: NamespaceRecord = NamespaceRecord(private=False)
     target: dict[str, Any] = {}
-    """kind (emulator or host), addresses [[host, port], ...], passive_ports (list) or passive_range ([first, last])."""
+    """kind (emulator, server or host), addresses [[host, port], ...], passive_ports (list) or passive_range ([first,
+    last]); of a server in the lab also name, version and user."""
+    lab: dict[str, Any] | None = None
+    """topology, hosts [{name, side, addresses, settings (sysctls as read back), time_wait_s}, ...], server (what of its
+    settings the scenario chose, and its version); null without a lab."""
     processes: list[ProcessRecord] = []
     prediction_sha256: str | None = None
+    calibration: Calibration | None = None
+    """What one worker can do on this host; null where nobody measured it with this kernel, Python and ftpstorm."""
     warnings: list[str] = []
 
 

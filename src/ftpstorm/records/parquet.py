@@ -48,14 +48,19 @@ def convert(folder: Path) -> dict[str, int]:
         write_rows(folder, rows, table)
         counts[table.name] = len(rows)
     samples, _ = samples_from_spools(folder)
-    _write(folder, SAMPLES.name, _samples_to_arrow(samples))
+    write_samples(folder, samples)
     counts[SAMPLES.name] = len(samples)
     return counts
 
 
 def write_rows(folder: Path, rows: Rows, table: Table) -> None:
     """Write sessions.parquet or operations.parquet of `rows`. Raises OSError when the disk is full."""
-    _write(folder, table.name, _rows_to_arrow(rows, table))
+    _write(folder, table.name, rows_to_arrow(rows, table))
+
+
+def write_samples(folder: Path, samples: Samples) -> None:
+    """Write samples.parquet. Raises OSError when the disk is full."""
+    _write(folder, SAMPLES.name, samples_to_arrow(samples))
 
 
 def _write(folder: Path, name: str, table: pa.Table) -> None:
@@ -88,7 +93,8 @@ def _dictionary(indexes: Array, values: tuple[str, ...], *, null: Array | None =
     )
 
 
-def _rows_to_arrow(rows: Rows, table: Table) -> pa.Table:
+def rows_to_arrow(rows: Rows, table: Table) -> pa.Table:
+    """Return sessions or operations as they stand in Parquet. Raises RecordsError for a number without a word."""
     fields: list[pa.Field] = []
     arrays: list[pa.Array] = []
     for column in table.columns:
@@ -116,7 +122,8 @@ def _known(values: Array, column: Column, table: Table) -> Array:
     return values
 
 
-def _samples_to_arrow(samples: Samples) -> pa.Table:
+def samples_to_arrow(samples: Samples) -> pa.Table:
+    """Return sample series as they stand in Parquet."""
     number = np.ascontiguousarray(samples.data["series"])
     columns = {column.name: column for column in SAMPLES.columns}
     fields = [

@@ -113,11 +113,16 @@ class Samples:
         return Readings(part["t_ns"], part["value"])
 
     def select(self, metric: str, *, host: str | None = None, key: str | None = None) -> dict[Series, Readings]:
-        """Return the series of `metric`, narrowed to a host and a key where given; empty when none was sampled."""
+        """Return the series of `metric`, narrowed to a host and a key where given; empty when none was sampled.
+
+        The hosts of a lab with several clients are ``client-0`` and on: ``client`` means all of them.
+        """
         return {
             series: self.readings(number)
             for number, series in enumerate(self.series)
-            if series.metric == metric and (host is None or series.host == host) and (key is None or series.key == key)
+            if series.metric == metric
+            and (host is None or series.host == host or series.host.startswith(f"{host}-"))
+            and (key is None or series.key == key)
         }
 
     def one(self, metric: str, *, host: str | None = None, key: str | None = None) -> Readings | None:
@@ -153,8 +158,9 @@ class Spool:
     torn_bytes: int
 
 
-def read_spool(path: Path, table: Table) -> Spool:
-    """Read one spool. Raises RecordsError when the header is not that of `table` in this format version.
+def read_spool(path: Path, table: Table, *, count: int | None = None) -> Spool:
+    """Read one spool, or its first `count` records. Raises RecordsError when the header is not that of `table` in this
+    format version.
 
     A file that is shorter than a header was being created when its process died: it holds no records.
     """
@@ -165,8 +171,8 @@ def read_spool(path: Path, table: Table) -> Spool:
         return Spool(writer, {}, np.zeros(0, dtype), size)
     with path.open("rb") as file:
         header = _checked_header(file.read(HEADER_BYTES), path, table)
-        count, torn = divmod(size - HEADER_BYTES, dtype.itemsize)
-        data = np.fromfile(file, dtype=dtype, count=count)
+        whole, torn = divmod(size - HEADER_BYTES, dtype.itemsize)
+        data = np.fromfile(file, dtype=dtype, count=whole if count is None else min(whole, count))
     return Spool(writer, header, data, torn)
 
 
@@ -200,7 +206,8 @@ def spool_files(folder: Path, table: Table) -> list[Path]:
     return sorted((folder / SPOOL).glob(f"*.{table.name}.spool"), key=lambda path: _natural(path.name))
 
 
-def _read_texts(folder: Path, writer: str, kind: int) -> dict[int, str]:
+def read_texts(folder: Path, writer: str, kind: int) -> dict[int, str]:
+    """Return the texts of one writer by their id: of `kind` REPLY_TEXT or SERIES_TEXT; empty where it left none."""
     path = spool_path(folder / SPOOL, writer, TEXTS)
     if not path.exists():
         return {}
@@ -237,7 +244,7 @@ def rows_from_spools(folder: Path, table: Table) -> tuple[Rows, list[str]]:
     if len(spools) > 255:
         raise RecordsError(f"{folder}: {len(spools)} writers of {table.name}; at most 255 can be told apart")
     data = np.zeros(sum(len(spool.data) for spool in spools), row_dtype(table))
-    local_texts = [_read_texts(folder, spool.writer, REPLY_TEXT) for spool in spools]
+    local_texts = [read_texts(folder, spool.writer, REPLY_TEXT) for spool in spools]
     used = [_distinct(spool.data["text"]) for spool in spools]
     texts = ("", *sorted({text for known, ids in zip(local_texts, used, strict=True) for text in _used(known, ids)}))
     number_of = {text: number for number, text in enumerate(texts)}
@@ -296,9 +303,9 @@ def samples_from_spools(folder: Path) -> tuple[Samples, list[str]]:
         if not len(data):
             continue
         renumber = np.full(int(data["series"].max()) + 1, -1, np.int64)
-        names = _read_texts(folder, spool.writer, SERIES_TEXT)
+        names = read_texts(folder, spool.writer, SERIES_TEXT)
         for local in np.unique(data["series"]).tolist():
-            series_name = _series(names.get(local))
+            series_name = parse_series(names.get(local))
             if series_name is not None:
                 renumber[local] = numbers.setdefault(series_name, len(numbers))
         series = renumber[data["series"]]
@@ -312,7 +319,8 @@ def samples_from_spools(folder: Path) -> tuple[Samples, list[str]]:
     return group_samples(data, tuple(numbers)), warnings
 
 
-def _series(text: str | None) -> Series | None:
+def parse_series(text: str | None) -> Series | None:
+    """Return the series that a SERIES_TEXT names, None where it names none (it was not saved in time)."""
     try:
         name = json.loads(text or "")
         return Series(str(name["host"]), str(name["metric"]), str(name["key"]))

@@ -30,9 +30,13 @@ def spool_path(folder: Path, writer: str, table: Table) -> Path:
 
 
 class SpoolWriter:
-    """One open spool file. `append` packs one record; `flush` writes what has gathered with a single write(2)."""
+    """One open spool file. `append` packs one record; `flush` writes what has gathered with a single write(2).
 
-    __slots__ = ("_buffer", "_fd", "_pack", "_room", "_used", "_width", "count")
+    Who appends a million records may do what `append` does in place: with `used` below `room` (else `flush` first)
+    ``pack(buffer, used, ...)`` and then add `width` to `used`.
+    """
+
+    __slots__ = ("_fd", "_flushed", "buffer", "pack", "room", "used", "width")
 
     def __init__(self, path: Path, table: Table, header: dict[str, Any]) -> None:
         """Create `path` (it must not exist) and write its header.
@@ -41,13 +45,12 @@ class SpoolWriter:
         Raises OSError when the file cannot be created.
         """
         layout = struct.Struct(table.struct_format)
-        self._pack = layout.pack_into
-        self._width = layout.size
-        self._room = max(1024, 262_144 // layout.size) * layout.size
-        self._buffer = bytearray(self._room)
-        self._used = 0
-        self.count = 0
-        """Records appended so far."""
+        self.pack = layout.pack_into
+        self.width = layout.size
+        self.room = max(1024, 262_144 // layout.size) * layout.size
+        self.buffer = bytearray(self.room)
+        self.used = 0
+        self._flushed = 0
         meta = {"magic": MAGIC, "version": FORMAT_VERSION, "table": table.name, "format": table.struct_format, **header}
         encoded = json.dumps(meta).encode()
         if len(encoded) >= HEADER_BYTES:
@@ -57,20 +60,25 @@ class SpoolWriter:
 
     def append(self, *values: Any) -> None:
         """Pack one record, its values in the order of the table's columns. Raises struct.error if one does not fit."""
-        if self._used == self._room:
+        if self.used == self.room:
             self.flush()
-        self._pack(self._buffer, self._used, *values)
-        self._used += self._width
-        self.count += 1
+        self.pack(self.buffer, self.used, *values)
+        self.used += self.width
+
+    @property
+    def count(self) -> int:
+        """Records appended so far."""
+        return (self._flushed + self.used) // self.width
 
     def flush(self) -> None:
         """Write what has gathered. After an OSError (disk full) the spool holds whole records up to the fault."""
-        if self._used:
-            view = memoryview(self._buffer)[: self._used]
+        if self.used:
+            view = memoryview(self.buffer)[: self.used]
             written = 0
-            while written < self._used:
+            while written < self.used:
                 written += os.write(self._fd, view[written:])
-            self._used = 0
+            self._flushed += self.used
+            self.used = 0
 
     def close(self) -> None:
         """Flush and close the file; closing twice is allowed."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from ftpstorm.report.evidence import UNTOLD, Evidence
 from ftpstorm.report.summary import Identity
-from ftpstorm.vocabulary import FailureClass, Metric, Outcome, Status
+from ftpstorm.vocabulary import DataMode, FailureClass, Metric, Outcome, Side, Status
 
 WORKER_COUNTS: Final = ("started", "succeeded", "failed", "interrupted", "dropped", "operations", "connects")
 """What each worker counts in memory and the records must show again."""
@@ -35,6 +35,7 @@ def identities(evidence: Evidence) -> list[Identity]:
         _started(evidence),
         *_worker_counts(evidence),
         _kernel_opens(evidence),
+        *_server_accepts(evidence),
         _server_refusals(evidence),
         _server_transfers(evidence),
     ]
@@ -103,7 +104,7 @@ def _connects(evidence: Evidence) -> int:
 
 def _kernel_opens(evidence: Evidence) -> Identity:
     identity = "connects (kernel, Tcp.ActiveOpens) = connects (records)"
-    opens = evidence.counters.get("Tcp.ActiveOpens")
+    opens = evidence.counters_of(Side.CLIENT).get("Tcp.ActiveOpens")
     reason = _untold(evidence)
     if reason is None and not evidence.manifest.namespace.private:
         why = evidence.manifest.namespace.reason
@@ -111,6 +112,22 @@ def _kernel_opens(evidence: Evidence) -> Identity:
     if reason is None and opens is None:
         reason = f"the sampler did not read {Metric.COUNTER} Tcp.ActiveOpens at both ends of the run"
     return _balance(identity, opens, _connects(evidence), reason)
+
+
+def _server_accepts(evidence: Evidence) -> list[Identity]:
+    """In a lab the server's kernel counts on its own what it accepted."""
+    lab = evidence.plan.scenario.lab
+    if lab is None or lab.topology == "loopback":
+        return []
+    identity = "connections accepted (server's kernel, Tcp.PassiveOpens) = connects (records)"
+    accepted = evidence.counters_of(Side.SERVER).get("Tcp.PassiveOpens")
+    reason = _untold(evidence)
+    unfinished = evidence.outcome(Outcome.INTERRUPTED) + len(evidence.failures)
+    if reason is None and unfinished:
+        reason = f"{unfinished} failures or interrupted sessions: some of their connects may never have been accepted"
+    if reason is None and np.isin(evidence.transfers["mode"], (DataMode.PORT, DataMode.EPRT)).any():
+        reason = "in active mode the server connects"
+    return [_balance(identity, accepted, _connects(evidence), reason)]
 
 
 def _server_refusals(evidence: Evidence) -> Identity:

@@ -109,18 +109,20 @@ def said(check: Check) -> str:
 
 
 def build_report(folder: Path, *, plots: bool = True) -> Summary:
-    """Write summary.json, plots/, report.html and junit.xml into a results folder; return the summary.
+    """Write summary.json, summary.md, plots/, report.html and junit.xml into a results folder; return the summary.
 
-    `plots=False` leaves the pictures out, on the page too. Works on the folder of a run that was killed. Raises
-    RecordsError when the folder is none that a run left.
+    `plots=False` leaves the pictures out, on the page too: what remains there is drawn by its script. Works on the
+    folder of a run that was killed. Raises RecordsError when the folder is none that a run left.
     """
     from ftpstorm.report.html import write_page
     from ftpstorm.report.junit import write_junit
+    from ftpstorm.report.markdown import write_markdown
 
     evidence = Evidence(open_run(folder))
     summary = summarise(evidence)
     write_summary(folder, summary)
     write_junit(folder, summary)
+    write_markdown(folder, summary)
     pictures = []
     if plots:
         from ftpstorm.report.plots import draw_all
@@ -141,7 +143,7 @@ def resolve_run(text: str, results_dir: Path) -> Path:
     inside = results_dir.iterdir() if results_dir.is_dir() else ()
     folders = sorted(path for path in inside if path.is_dir() and is_results_folder(path))
     if not folders:
-        raise UsageError(f"{text}: no results folder, and {results_dir} holds no runs")
+        raise UsageError(f"{text}: no results folder, and {results_dir} holds no runs; make one with: ftpstorm run")
     if text == LATEST:
         return max(folders, key=lambda path: (_started(path), path.name))
     labelled = [path for path in folders if _label(path) == text]

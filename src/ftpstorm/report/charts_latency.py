@@ -1,11 +1,13 @@
-"""The picture of latency: percentiles of each phase beside each other."""
+"""The picture of latency: percentiles of each phase beside each other, and over time."""
 
 from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
 from ftpstorm.report.evidence import Evidence
-from ftpstorm.report.plots import BLUE, GREY, INK, ORANGE, SKY, VERMILLION, Drawing, figure
+from ftpstorm.report.plots import BLUE, GREY, INK, ORANGE, SKY, VERMILLION, Drawing, figure, time_axis
 from ftpstorm.report.summary import Summary
 from ftpstorm.report.wording import milliseconds
 
@@ -75,3 +77,28 @@ def latency(evidence: Evidence, summary: Summary) -> Drawing | None:
 def _leading_2_or_5(value: float) -> str:
     text = f"{value:.0e}"
     return f"{value:g}" if text[0] in "25" else ""
+
+
+def latency_time(evidence: Evidence, summary: Summary) -> Drawing | None:
+    """Percentiles over time of sessions, from when they were due; of connects where no session succeeded."""
+    from ftpstorm.report.graphs_latency import latency_over_time
+
+    graph = latency_over_time(evidence, summary)
+    if graph is None:
+        return None
+    view = graph.views[0]
+    panel = view.panels[0]
+    made, (axes,) = figure(1, 3.8)
+    axes.set_yscale("log")
+    looks = ((BLUE, "o"), (SKY, "D"), (ORANGE, "s"), (VERMILLION, "_"))
+    for line, (colour, shape) in zip(panel.lines, looks, strict=True):
+        values = np.maximum(line.values, SHORTEST_MS)
+        axes.plot(panel.x, values, color=colour, marker=shape, markersize=4, linewidth=1.2, label=line.label)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.yaxis.set_minor_formatter("")
+    axes.set_ylabel("milliseconds (log scale)")
+    axes.legend(loc="upper right", ncols=4, fontsize=9)
+    time_axis(axes, evidence)
+    title = f"Latency over time: {view.name}"
+    axes.set_title(title)
+    return Drawing(made, title, graph.alt)

@@ -37,12 +37,12 @@ def pool(evidence: Evidence, summary: Summary) -> Drawing | None:
     if size is None or PoolState.FREE not in known:
         return None
     made, (axes,) = figure(1, 4.2)
-    base_series = known[PoolState.FREE]
+    base_series = thinned(known[PoolState.FREE])
     t_s = base_series.t_ns / NS_PER_S
     layers = [
         (PoolState.IN_USE, BLUE, "in use by a data connection"),
         (PoolState.LISTENING, GREEN, "listening, waiting for the client"),
-        (PoolState.HELD, ORANGE, _held_label(evidence)),
+        (PoolState.HELD, ORANGE, held_label(evidence)),
     ]
     bottom = np.zeros(len(t_s))
     for state, colour, label in layers:
@@ -58,12 +58,19 @@ def pool(evidence: Evidence, summary: Summary) -> Drawing | None:
     if bottom.any():
         axes.legend(loc="upper left", ncols=3, fontsize=9)
     time_axis(axes, evidence)
-    title = _pool_title(evidence, base_series, size)
+    title = pool_title(evidence, known[PoolState.FREE], size)
     axes.set_title(title)
     return Drawing(made, title, f"Passive ports of the emulator by state over time. {title}.")
 
 
-def _held_label(evidence: Evidence) -> str:
+def thinned(readings: Readings) -> Readings:
+    """Return at most about POINTS_MAX of the readings, the lowest and the highest of each stretch among them."""
+    at_s, values = thin(readings.t_ns, readings.value)
+    return Readings(np.round(at_s * NS_PER_S).astype(np.int64), values)
+
+
+def held_label(evidence: Evidence) -> str:
+    """Return what a held port of the emulator is."""
     if not evidence.hold_ns:
         return "held after use"
     return f"held for {number(evidence.hold_ns / NS_PER_S)} s after use (an imitation, not kernel state)"
@@ -78,7 +85,8 @@ def _on(readings: Readings | None, base: Readings) -> Array:
     return values
 
 
-def _pool_title(evidence: Evidence, free: Readings, size: int) -> str:
+def pool_title(evidence: Evidence, free: Readings, size: int) -> str:
+    """Return how far the pool ran out, in a sentence without its full stop."""
     inside = (free.t_ns >= evidence.load_start_ns) & (free.t_ns <= evidence.load_end_ns)
     values = free.value[inside] if inside.any() else free.value
     if values.min() > 0:
@@ -100,21 +108,32 @@ def ports(evidence: Evidence, summary: Summary) -> Drawing | None:
         return None
     made, (upper, lower) = figure(2, 6.2)
     _ephemeral(upper, evidence, ephemeral)
-    peaks = _time_wait(lower, waiting, total)
+    _time_wait(lower, waiting, total)
     last = max((int(readings.t_ns[-1]) for readings in (ephemeral, total) if readings is not None), default=0)
     time_axis(lower, evidence, to_ns=max(last, evidence.shown_ns))
-    in_use, budget = evidence.client_ports
-    title = "Client: ephemeral ports"
-    if in_use is not None and budget:
-        title = f"Client: at most {number(in_use)} of {number(budget)} ephemeral ports in use when sampled"
+    title, waited = ports_title(evidence), wait_title(evidence)
     upper.set_title(title)
-    waited = "No side kept sockets in TIME_WAIT"
-    if any(peaks.values()):
-        side = max(peaks, key=lambda name: peaks[name])
-        waited = f"TIME_WAIT gathers on the {side}'s side: up to {number(peaks[side])}"
     lower.set_title(waited)
     title = f"{title}. {waited}"
     return Drawing(made, title, f"Kernel state over time: ephemeral ports in use and sockets in TIME_WAIT. {title}.")
+
+
+def ports_title(evidence: Evidence) -> str:
+    """Return how many of its ephemeral ports the client had in use, in a sentence without its full stop."""
+    in_use, budget = evidence.client_ports
+    if in_use is None or not budget:
+        return "Client: ephemeral ports"
+    return f"Client: at most {number(in_use)} of {number(budget)} ephemeral ports in use when sampled"
+
+
+def wait_title(evidence: Evidence) -> str:
+    """Return on whose side TIME_WAIT gathers, in a sentence without its full stop."""
+    series = evidence.run.samples.select(Metric.TCP_STATE, key="time-wait")
+    peaks = {name.host: float(found.value.max()) for name, found in series.items() if len(found)}
+    if not any(peaks.values()):
+        return "No side kept sockets in TIME_WAIT"
+    side = max(peaks, key=lambda name: peaks[name])
+    return f"TIME_WAIT gathers on the {side}'s side: up to {number(peaks[side])}"
 
 
 def _ephemeral(axes: Axes, evidence: Evidence, readings: Readings | None) -> None:
@@ -135,21 +154,18 @@ def _ephemeral(axes: Axes, evidence: Evidence, readings: Readings | None) -> Non
     axes.yaxis.set_minor_formatter("")
 
 
-def _time_wait(axes: Axes, waiting: dict[str, Readings | None], total: Readings | None) -> dict[str, float]:
-    peaks = {}
+def _time_wait(axes: Axes, waiting: dict[str, Readings | None], total: Readings | None) -> None:
     if total is not None:
         t_s, values = thin(total.t_ns, total.value)
         axes.plot(t_s, values, color=GREY, linewidth=1.2, label="all, as /proc/net/sockstat counts them")
     for (side, readings), colour, dashes in zip(waiting.items(), (BLUE, ORANGE), ("--", "-"), strict=True):
         if readings is not None and len(readings):
-            peaks[side] = float(readings.value.max())
             axes.plot(
                 *thin(readings.t_ns, readings.value), color=colour, linestyle=dashes, linewidth=2,
-                label=f"on the {side}'s ports (most: {number(peaks[side])})",
+                label=f"on the {side}'s ports (most: {number(float(readings.value.max()))})",
             )  # fmt: skip
     axes.set_ylabel("sockets in TIME_WAIT")
     axes.yaxis.set_major_formatter(lambda value, _: number(value))
-    axes.set_ylim(bottom=0, top=None if any(peaks.values()) or total is not None else 1)
+    axes.set_ylim(bottom=0, top=None if axes.get_legend_handles_labels()[0] else 1)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper left", fontsize=9)
-    return peaks

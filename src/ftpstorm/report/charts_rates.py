@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ftpstorm.arrivals.shard import shard_indexes
 from ftpstorm.limits.limit import Limit
 from ftpstorm.records import aggregate
 from ftpstorm.records.aggregate import Instants
@@ -45,19 +44,7 @@ _HATCHES: Final = ("", "///", "...", "\\\\\\", "xxx", "---", "")
 
 def offered_instants(evidence: Evidence) -> Instants:
     """Return when each transfer was offered: the due instants of open loads, the starts of closed ones' sessions."""
-    parts = []
-    for index, (name, load) in enumerate(evidence.plan.loads):
-        schedule = evidence.plan.schedule(name)
-        rows = evidence.started[evidence.started["load"] == index]
-        if schedule is None:
-            numbers = rows["session"]
-            due = rows["start_ns"].astype(np.int64)
-        else:
-            shards = [evidence.plan.worker_shard(worker) for worker in range(evidence.plan.workers)]
-            numbers = np.array([k for i, n in shards for k in shard_indexes(schedule.count, i, n)], np.int64)
-            due = np.array([schedule.instant_ns(int(k)) for k in numbers], np.int64) + load.start_time
-        parts.append(np.repeat(due, evidence.transfers_each(name, numbers)))
-    return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+    return evidence.offered_ns
 
 
 def throughput(evidence: Evidence, summary: Summary) -> Drawing | None:
@@ -69,7 +56,7 @@ def throughput(evidence: Evidence, summary: Summary) -> Drawing | None:
     width = bin_width_ns(evidence.shown_ns)
     edges, asked = aggregate.rate_bins(offered, 0, evidence.load_end_ns, width)
     _, carried = aggregate.rate_bins(evidence.success_ns, 0, evidence.shown_ns, width)
-    limit = _pool_limit(evidence)
+    limit = binding_limit(evidence)
     zoomed = limit is not None and limit.per_s is not None and asked.max() > ZOOM_FROM * limit.per_s
     made, panels = figure(2, 6.0, (1.0, 1.25)) if zoomed else figure(1, 4.6)
     for axes in panels:
@@ -90,7 +77,7 @@ def throughput(evidence: Evidence, summary: Summary) -> Drawing | None:
         first.legend(loc="upper right", ncols=3)
     last.legend(loc="upper right", fontsize=9)
     time_axis(last, evidence)
-    title = _throughput_title(evidence, summary, limit)
+    title = throughput_title(evidence, summary, limit)
     first.set_title(title)
     return Drawing(made, title, f"Transfers a second over {seconds(evidence.shown_ns)}. {title}.")
 
@@ -114,7 +101,7 @@ def _bars(axes: Axes, carried: Array, width: int) -> None:
     axes.bar(left, carried, width / NS_PER_S, align="edge", color=SKY, edgecolor="none", label=what)
 
 
-def _pool_limit(evidence: Evidence) -> Limit | None:
+def binding_limit(evidence: Evidence) -> Limit | None:
     """The binding limit of the prediction, where it is one on transfers."""
     if evidence.prediction is None:
         return None
@@ -149,7 +136,8 @@ def _assumptions(limit: Limit) -> str:
     return f"limit {per_second(limit.per_s)}: {limit.equation}, {values}"
 
 
-def _throughput_title(evidence: Evidence, summary: Summary, limit: Limit | None) -> str:
+def throughput_title(evidence: Evidence, summary: Summary, limit: Limit | None) -> str:
+    """Return what the picture of rates shows, in a sentence without its full stop."""
     asked, sustained = per_second(summary.transfers.offered_per_s), summary.transfers.sustained
     if limit is not None and limit.per_s and sustained.rate_per_s is not None and sustained.periods:
         share = sustained.rate_per_s / limit.per_s
@@ -187,11 +175,16 @@ def failures(evidence: Evidence, summary: Summary) -> Drawing | None:
     axes.set_ylabel("failures a second")
     axes.legend(loc="upper right", ncols=2)
     time_axis(axes, evidence)
-    first = int(found.data["t_ns"][0])
-    if len(ranked) == 1:
-        reply = evidence.quoted_reply(ranked[0])
-        title = f"From {seconds(first)} on: {ranked[0].word}{f', {reply}' if reply else ''}"
-    else:
-        title = f"{count_of(len(found), 'failure')} in {len(ranked)} classes, the first after {seconds(first)}"
+    title = failures_title(evidence)
     axes.set_title(title if len(title) <= 90 else title[:88] + "…")
     return Drawing(made, title, f"Failures a second by class over {seconds(evidence.shown_ns)}. {title}.")
+
+
+def failures_title(evidence: Evidence) -> str:
+    """Return what failed from when on, for a run in which something did."""
+    found, ranked = evidence.failures, list(evidence.failure_counts)
+    first = int(found.data["t_ns"][0])
+    if len(ranked) > 1:
+        return f"{count_of(len(found), 'failure')} in {len(ranked)} classes, the first after {seconds(first)}"
+    reply = evidence.quoted_reply(ranked[0])
+    return f"From {seconds(first)} on: {ranked[0].word}{f', {reply}' if reply else ''}"

@@ -24,8 +24,9 @@ from ftpstorm.report.build import summarise
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.fail_on import Condition, FailOn, parse_fail_on
 from ftpstorm.report.summary import Summary, SummaryModel
+from ftpstorm.report.wording import count_of, number
 from ftpstorm.units import NS_PER_MS
-from ftpstorm.vocabulary import Status, Verdict
+from ftpstorm.vocabulary import Cause, Status, Verdict
 
 COMPARE_JSON: Final = "compare.json"
 COMPARE_PAGE: Final = "compare.html"
@@ -117,7 +118,7 @@ def compare_runs(
     RecordsError for a folder that no run left.
     """
     if len(folders) < 2:
-        raise UsageError("compare needs at least two runs: BEFORE and AFTER")
+        raise UsageError("compare needs at least two runs: BEFORE and AFTER; name them with: ftpstorm run ... --label")
     conditions = [parse_fail_on(text) for text in fail_on]
     subjects = _subjects(folders)
     comparison = compare(subjects, conditions)
@@ -325,18 +326,34 @@ def _outcome(figure: Figure, first: Measured, value: Measured) -> Outcome:
 
 
 def _headline(subjects: Sequence[Subject], rows: Sequence[Row], comparable: bool) -> str:
+    """Return one sentence: the figure that says most, how many more changed alike, and what that did to the cause."""
     first, last = subjects[0], subjects[-1]
     if not comparable:
         return "These runs cannot be compared: one of them proves nothing."
+    better = [row for row in rows if row.verdicts[-1] == "better"]
+    worse = [row for row in rows if row.verdicts[-1] == "worse"]
+    told = [f"{word} in {_change(found)}" for word, found in (("better", better), ("worse", worse)) if found]
+    changed = f"{last.name} is {' but '.join(told)}" if told else f"{last.name} shows no difference from {first.name}"
+    against = f" than {first.name}" if told else ""
+    return f"{changed}{against}; {_causes(first, last)}."
+
+
+def _change(rows: Sequence[Row]) -> str:
+    """Return the first row's change in words, and how many there are beside it."""
+    row = rows[0]
+    before, after = row.values[0].value, row.values[-1].value
+    unit = row.unit if row.unit == "/s" else f" {row.unit}"
+    text = f"{row.quantity} ({number(after)}{unit} instead of {number(before)}{unit})"
+    return f"{text} and {count_of(len(rows) - 1, 'more figure')}" if len(rows) > 1 else text
+
+
+def _causes(first: Subject, last: Subject) -> str:
     before, after = (subject.summary.diagnosis.cause for subject in (first, last))
-    better = [row.quantity for row in rows if row.verdicts[-1] == "better"]
-    worse = [row.quantity for row in rows if row.verdicts[-1] == "worse"]
-    cause = f"{first.name}: {before}; {last.name}: {after}." if before != after else f"Both: {before}."
-    if not better and not worse:
-        return f"No difference shown between {first.name} and {last.name}. {cause}"
-    words = [f"better: {', '.join(better)}"] if better else []
-    words += [f"worse: {', '.join(worse)}"] if worse else []
-    return f"{last.name} against {first.name}: {'; '.join(words)}. {cause}"
+    if before == after:
+        return "nothing ran out in either" if before == Cause.NONE else f"the cause is {before} in both"
+    if after == Cause.NONE:
+        return f"nothing ran out any more (before: {before})"
+    return f"the cause is now {after} (before: {'nothing ran out' if before == Cause.NONE else before})"
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

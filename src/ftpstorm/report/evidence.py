@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from ftpstorm.arrivals.shard import shard_count
+from ftpstorm.arrivals.shard import shard_count, shard_indexes
 from ftpstorm.errors import RecordsError
 from ftpstorm.plan.plan import FlowChoice, Plan, ends_early, load_end_ns, transfers_of
 from ftpstorm.records import aggregate
@@ -26,8 +26,10 @@ from ftpstorm.scenario.load import Burst, HoldSessions
 from ftpstorm.scenario.target import Emulator
 from ftpstorm.simulate.prediction import Prediction
 from ftpstorm.units import NS_PER_S
-from ftpstorm.vocabulary import DataMode, FailureClass, Metric, Outcome, PoolState, Status
+from ftpstorm.vocabulary import DataMode, FailureClass, Metric, Outcome, PoolState, Side, Status
 
+GAUGES: Final = frozenset({"conntrack.entries"})
+"""What stands among a host's counters and goes down again."""
 UNTOLD: Final = "the run was cut short: nobody said how it ended"
 
 
@@ -207,6 +209,23 @@ class Evidence:
                 offered[name] = sum(self.plan.offered_transfers(name, i, n) or 0 for i, n in shards)
         return offered
 
+    @cached_property
+    def offered_ns(self) -> npt.NDArray[np.int64]:
+        """When each transfer was offered, sorted: due instants of open loads, starts of closed ones' sessions."""
+        parts = []
+        for index, (name, load) in enumerate(self.plan.loads):
+            schedule = self.plan.schedule(name)
+            rows = self.started[self.started["load"] == index]
+            if schedule is None:
+                numbers = rows["session"]
+                due = rows["start_ns"].astype(np.int64)
+            else:
+                shards = [self.plan.worker_shard(worker) for worker in range(self.plan.workers)]
+                numbers = np.array([k for i, n in shards for k in shard_indexes(schedule.count, i, n)], np.int64)
+                due = np.array([schedule.instant_ns(int(k)) for k in numbers], np.int64) + load.start_time
+            parts.append(np.repeat(due, self.transfers_each(name, numbers)))
+        return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+
     @property
     def offered_per_s(self) -> float:
         """Transfers a second that the schedule offered over the load window; of a run that ended early, until then."""
@@ -254,14 +273,34 @@ class Evidence:
 
     @cached_property
     def counters(self) -> dict[str, float]:
-        """Kernel counters and how far they moved from the sampler's baseline to its last sample."""
+        """Kernel counters and how far they moved from the sampler's baseline to its last sample, over all hosts."""
+        return self.counters_of()
+
+    def counters_of(self, side: Side | None = None) -> dict[str, float]:
+        """Return how far the counters moved on the hosts of `side`, None being all hosts.
+
+        A host where client and server live together is of either side.
+        """
         sampler = self.process("sampler")
         counts = (sampler.counts or {}) if sampler is not None else {}
-        start, end = counts.get("counters_start"), counts.get("counters_end")
-        if isinstance(start, dict) and isinstance(end, dict):
-            return {name: float(end[name]) - float(start[name]) for name in start if name in end}
+        hosts = counts.get("hosts") or {"host": {"side": None, **counts}}
+        moved: dict[str, float] = {}
+        told = False
+        for host in hosts.values():
+            start, end = host.get("counters_start"), host.get("counters_end")
+            if not isinstance(start, dict) or not isinstance(end, dict):
+                continue
+            told = True
+            if side is None or host["side"] in (None, side):
+                for name in start.keys() & end.keys() - GAUGES:
+                    moved[name] = moved.get(name, 0.0) + float(end[name]) - float(start[name])
+        return dict(sorted(moved.items())) if told else self._sampled_counters(side)
+
+    def _sampled_counters(self, side: Side | None) -> dict[str, float]:
         moved: dict[str, float] = {}
         for series, readings in self.run.samples.select(Metric.COUNTER).items():
+            if series.key in GAUGES or not (side is None or series.host.startswith((str(side), "host"))):
+                continue
             rise = aggregate.increase(readings)
             if rise is not None:
                 moved[series.key] = moved.get(series.key, 0.0) + rise
@@ -283,6 +322,9 @@ class Evidence:
         ports = self.manifest.target.get("passive_ports") or []
         if self.emulator is not None and ports:
             return min(ports), max(ports)
+        started = self.manifest.target.get("passive_range")
+        if self.plan.scenario.target.server is not None and started:
+            return int(started[0]), int(started[1])
         declared = self.plan.scenario.target.passive_ports
         if declared is None:
             return None
@@ -309,13 +351,18 @@ class Evidence:
 
     @cached_property
     def sustained(self) -> Sustained:
-        """The sustained transfer rate, by the estimator that the prediction used."""
-        exhausted = self.first_ns(FailureClass.PASSIVE_EXHAUSTED)
+        """The sustained transfer rate, by the estimator that the prediction used: of what it said would run out."""
+        size, hold_ns = self.pool_size if self.emulator is not None else None, self.hold_ns
+        by = FailureClass.PASSIVE_EXHAUSTED
+        said = None if self.prediction is None else self.prediction.estimator
+        if said is not None and (self.emulator is None or said.exhausted_by != by.word):
+            size, hold_ns, by = said.pool_size, said.hold_ns, FailureClass.from_word(said.exhausted_by)
+        exhausted = self.first_ns(by)
         return sustained_rate(
             self.success_ns,
             self.load_end_ns,
-            self.pool_size if self.emulator is not None else None,
-            self.hold_ns,
+            size,
+            hold_ns,
             exhausted if exhausted is None or exhausted <= self.load_end_ns else None,
             load_start_ns=self.load_start_ns,
         )
@@ -340,9 +387,13 @@ class Evidence:
 
     @property
     def sees_server(self) -> bool:
-        """Whether the sampled kernel is also the server's: the target is the emulator or on loopback."""
+        """Whether the server's kernel is sampled: the target is the emulator, in a lab, or on loopback."""
         address = self.address(0)
-        return self.emulator is not None or (address is not None and address[0].startswith(("127.", "::1")))
+        return (
+            self.emulator is not None
+            or self.plan.scenario.lab is not None
+            or (address is not None and address[0].startswith(("127.", "::1")))
+        )
 
     # --- address and time ---------------------------------------------------------------------------------------------
 

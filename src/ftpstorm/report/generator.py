@@ -49,7 +49,8 @@ def generator_health(evidence: Evidence) -> Generator:
     ]
     lateness = _lateness(np.concatenate(planned) if planned else np.zeros(0, np.int64))
     cpu_s = _cpu_s(evidence)
-    headroom, saturated = _headroom(evidence)
+    left, saturated = _headroom(evidence)
+    headroom, basis = _with_basis(evidence, left)
     stalls = [(worker.counts or {}).get("loop_stall_ns") for worker in evidence.workers]
     moved = len(evidence.transfers)
     return Generator(
@@ -58,6 +59,7 @@ def generator_health(evidence: Evidence) -> Generator:
         lateness_ms=lateness,
         lateness_by_load=by_load,
         headroom=headroom,
+        headroom_basis=basis,
         saturated=saturated,
         loop_stall_ms=max((stall / NS_PER_MS for stall in stalls if stall is not None), default=None),
         invalid=_invalid(evidence, lateness),
@@ -143,3 +145,41 @@ def _headroom(evidence: Evidence) -> tuple[float | None, bool | None]:
         busiest = max(busiest or 0.0, float(used.max()))
         saturated = bool(saturated) or float(np.mean(used > BUSY_SHARE)) > BUSY_SECONDS_SHARE
     return (None if busiest is None else max(0.0, 1.0 - busiest)), saturated
+
+
+def _with_basis(evidence: Evidence, sampled: float | None) -> tuple[float | None, str | None]:
+    """Return the headroom and what it rests on: CPU as sampled, else what the host's calibration makes of the load."""
+    expected = _calibrated_share(evidence)
+    parts = []
+    if sampled is not None:
+        parts.append("CPU of the busiest worker in its busiest second, as sampled")
+    if expected is not None:
+        calibration = evidence.manifest.calibration
+        assert calibration is not None
+        whole, held = calibration.whole_sessions, calibration.open_connections
+        parts.append(
+            f"by this host's calibration of {calibration.measured_at} ({whole.cpu_us_each:.0f} us of CPU for a session "
+            f"with a download, {held.cpu_us_each:.0f} us for a further one) the busiest second took {expected:.0%} of "
+            "a worker's core"
+        )
+    if sampled is None and expected is not None:
+        sampled = max(0.0, 1.0 - expected)
+    return sampled, "; ".join(parts) or None
+
+
+def _calibrated_share(evidence: Evidence) -> float | None:
+    """Return the part of a core that each worker needed in the busiest second by the calibration, None without one.
+
+    A calibration is the engine's own, in plain FTP, with small files: for other loads it says nothing.
+    """
+    calibration, scenario = evidence.manifest.calibration, evidence.plan.scenario
+    if calibration is None or scenario.client.driver != "storm" or scenario.target.tls.mode != "none":
+        return None
+    edges = np.arange(0, max(evidence.end_ns, 1) + NS_PER_S, NS_PER_S, dtype=np.int64)
+    sessions = np.histogram(evidence.started["start_ns"], edges)[0]
+    transfers = np.histogram(evidence.transfers["start_ns"], edges)[0]
+    workers = max(1, len(evidence.workers))
+    return max(
+        calibration.worker_share(int(one) / workers, int(other) / workers)
+        for one, other in zip(sessions, transfers, strict=True)
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final, Literal
 
 import numpy as np
@@ -10,8 +11,9 @@ from ftpstorm.limits.limit import Limit
 from ftpstorm.records.reader import Array
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.summary import LimitRow, PassivePorts, Ports, SidePorts, Transfers
+from ftpstorm.scenario.client import parse_port_range
 from ftpstorm.units import NS_PER_S
-from ftpstorm.vocabulary import Cause, Metric
+from ftpstorm.vocabulary import Cause, Metric, Side
 
 SEEN_OFTEN: Final = 3
 """Each port of a range must have been seen this often on average before the range is taken for complete."""
@@ -30,15 +32,53 @@ _STATES: Final = {
 def ports_of(evidence: Evidence) -> Ports:
     """Return ports and sockets by side, as sampled."""
     in_use, budget = evidence.client_ports
+    queue = evidence.peak(Metric.ACCEPT_QUEUE)
     client = SidePorts(range=evidence.plan.port_range, in_use_peak=in_use, budget=budget, **_states(evidence, "client"))
     server = SidePorts(
         range=evidence.declared_range,
-        in_use_peak=evidence.pool_peak,
+        in_use_peak=evidence.pool_peak if evidence.emulator is not None else _passive_in_use(evidence),
         budget=evidence.pool_size,
-        accept_queue_peak=evidence.peak(Metric.ACCEPT_QUEUE),
+        accept_queue_peak=queue if queue is not None else evidence.peak(Metric.LISTEN_QUEUE, host=Side.SERVER),
         **_states(evidence, "server"),
     )
-    return Ports(client=client, server=server if evidence.sees_server else None, router=None)
+    return Ports(client=client, server=server if evidence.sees_server else None, router=_router(evidence))
+
+
+def _router(evidence: Evidence) -> SidePorts | None:
+    """Return what the lab's router tracked, None where there is none."""
+    lab = evidence.plan.scenario.lab
+    if lab is None or lab.topology != "routed":
+        return None
+    translated = parse_port_range(lab.nat.ports) if lab.nat is not None and lab.nat.ports is not None else None
+    return SidePorts(
+        range=translated,
+        in_use_peak=evidence.peak(Metric.COUNTER, host=Side.ROUTER, key="conntrack.entries"),
+        budget=None if translated is None else translated[1] - translated[0] + 1,
+    )
+
+
+def _passive_in_use(evidence: Evidence) -> int | None:
+    """Most passive ports of a real server that had a socket at one time, TIME_WAIT included; None where unsampled."""
+    found = evidence.run.samples.select(Metric.PASSIVE_PORTS, host=Side.SERVER)
+    if not found:
+        return None
+    changes = sorted(
+        (int(t_ns), series.key, int(value))
+        for series, readings in found.items()
+        for t_ns, value in zip(readings.t_ns, readings.value, strict=True)
+    )
+    sockets: dict[str, int] = {}
+    by_port: Counter[str] = Counter()
+    peak, busy, instant = 0, 0, None
+    for t_ns, key, value in changes:
+        if t_ns != instant:  # a census is one instant: count once all of it is in
+            peak, instant = max(peak, busy), t_ns
+        port = key.partition("/")[0]
+        before = by_port[port]
+        by_port[port] += value - sockets.get(key, 0)
+        busy += (by_port[port] > 0) - (before > 0)
+        sockets[key] = value
+    return max(peak, busy)
 
 
 def _states(evidence: Evidence, host: str) -> dict[str, int | None]:

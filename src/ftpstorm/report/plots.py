@@ -19,6 +19,7 @@ from ftpstorm.records.reader import Array
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.summary import Summary
 from ftpstorm.units import NS_PER_S
+from ftpstorm.vocabulary import Status
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,11 +99,20 @@ def style() -> dict[str, Any]:
 
 def charts() -> dict[str, Chart]:
     """Return every picture by its file name, in the order of the page."""
-    from ftpstorm.report.charts_latency import latency
+    from ftpstorm.report.charts_latency import latency, latency_time
+    from ftpstorm.report.charts_map import portmap
     from ftpstorm.report.charts_ports import pool, ports
     from ftpstorm.report.charts_rates import failures, throughput
 
-    return {"throughput": throughput, "failures": failures, "pool": pool, "ports": ports, "latency": latency}
+    return {
+        "throughput": throughput,
+        "failures": failures,
+        "pool": pool,
+        "portmap": portmap,
+        "ports": ports,
+        "latency-time": latency_time,
+        "latency": latency,
+    }
 
 
 def draw_all(evidence: Evidence, summary: Summary, folder: Path) -> list[Picture]:
@@ -127,7 +137,10 @@ def draw_all(evidence: Evidence, summary: Summary, folder: Path) -> list[Picture
 
 def save(drawing: Drawing, name: str, folder: Path) -> Picture:
     """Write a drawing as PNG and SVG; return it as the page shows it."""
-    drawing.figure.savefig(folder / f"{name}.png", dpi=130, metadata={"Software": None})
+    drawing.figure.savefig(
+        folder / f"{name}.png", dpi=130, metadata={"Software": None}, pil_kwargs={"compress_level": 3}
+    )
+    drawing.figure.set_layout_engine("none")  # laid out once, for both formats
     text = io.StringIO()
     drawing.figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     svg = text.getvalue()
@@ -164,9 +177,9 @@ def figure(rows: int = 1, height: float = 4.4, ratios: tuple[float, ...] | None 
     return made, list(axes)
 
 
-def bin_width_ns(length_ns: int) -> int:
-    """Return a bin width for a run of that length: at least a quarter of a second, at most BINS_MAX bins."""
-    wanted = next((width for width in _WIDTHS_S if length_ns / NS_PER_S / width <= BINS_MAX), _WIDTHS_S[-1])
+def bin_width_ns(length_ns: int, bins_max: int = BINS_MAX) -> int:
+    """Return a bin width for a run of that length: at least a quarter of a second, at most `bins_max` bins."""
+    wanted = next((width for width in _WIDTHS_S if length_ns / NS_PER_S / width <= bins_max), _WIDTHS_S[-1])
     if wanted < 1 and length_ns > 8 * NS_PER_S:
         wanted = 1
     return round(wanted * NS_PER_S)
@@ -188,7 +201,8 @@ def time_axis(axes: Axes, evidence: Evidence, *, to_ns: int | None = None) -> No
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=11, steps=[1, 2, 5, 10]))
     axes.set_xlim(0, max(to_ns if to_ns is not None else evidence.shown_ns, 1) / NS_PER_S)
-    axes.set_xlabel("seconds after the start of the load")
+    simulated = evidence.status is Status.SIMULATED
+    axes.set_xlabel(f"seconds after the start of the {'simulated ' if simulated else ''}load")
 
 
 def end_label(axes: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:

@@ -23,7 +23,7 @@ Confidence = Literal["certain", "likely", "possible"]
 class SummaryModel(BaseModel):
     """Base: a reader of an older version ignores what it does not know."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, use_attribute_docstrings=True)
 
 
 class Unknown(SummaryModel):
@@ -130,9 +130,10 @@ class SidePorts(SummaryModel):
     """Ports and sockets of one side; each null where nothing sampled it."""
 
     range: tuple[int, int] | None = None
-    """First and last: ephemeral range of the client, passive range of the server."""
+    """First and last: ephemeral range of the client, passive range of the server, translated ports of the router."""
     in_use_peak: int | None = None
-    """Ports of that range in use at one time."""
+    """Ports of that range in use at one time, of several client hosts the busiest one's; of the router the connections
+    that it tracked."""
     time_wait_peak: int | None = None
     close_wait_peak: int | None = None
     established_peak: int | None = None
@@ -267,6 +268,8 @@ class Generator(SummaryModel):
     lateness_by_load: dict[str, LatenessMs] = {}
     headroom: float | None
     """Share of one core that the busiest worker left unused over the load window, at its busiest second."""
+    headroom_basis: str | None = None
+    """What `headroom` rests on, and how far the host's calibrated ceiling was, where one was measured."""
     saturated: bool | None
     """Whether a worker had no core left for most of the load window."""
     loop_stall_ms: float | None = None

@@ -1,23 +1,28 @@
 """Evaluate what the scenario demands: `thresholds` on any metric, `expect` on cause and failures.
 
-What cannot be measured does not hold, and says why: a threshold that nobody could check must not pass.
+What cannot be measured does not hold, and says why: a threshold that nobody could check must not pass. The same
+selection serves a finished run and, a batch of records at a time, one that goes on: populations add up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ftpstorm.records import aggregate
+from ftpstorm.records.abort_file import Abort, read_abort
 from ftpstorm.records.reader import Array
-from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.summary import Check
+from ftpstorm.report.wording import number
 from ftpstorm.scenario.expressions import Expression, MetricSelector, parse_expression, parse_metric
 from ftpstorm.vocabulary import LATENCY_PHASES, FailureClass, Outcome
+
+if TYPE_CHECKING:
+    from ftpstorm.report.evidence import Evidence
 
 NS_PER_MS: Final = 1_000_000
 
@@ -35,13 +40,45 @@ class Population:
     of: int
 
 
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """The records that thresholds are judged on: all of a run, or the batch that came since the last look."""
+
+    loads: Sequence[str]
+    """Names of the loads; a record's `load` is an index into them."""
+    sessions: Array
+    operations: Array
+    failures: Array
+    """As `aggregate.failures` gathers them."""
+
+    @property
+    def started(self) -> Array:
+        """Sessions that started."""
+        rows: Array = self.sessions[self.sessions["outcome"] != Outcome.DROPPED]
+        return rows
+
+
 def thresholds(evidence: Evidence) -> list[Check]:
     """Return every threshold of the scenario with its measured value, in the file's order."""
+    grounds = Grounds(
+        [name for name, _ in evidence.plan.loads], evidence.sessions, evidence.operations, evidence.failures.data
+    )
+    abort = read_abort(evidence.run.folder)
     checks: list[Check] = []
     for metric, conditions in evidence.plan.scenario.thresholds.items():
         selector = parse_metric(metric)
-        checks.extend(_threshold(evidence, selector, parse_expression(condition)) for condition in conditions)
+        for item in conditions:
+            check = _threshold(grounds, selector, parse_expression(item.threshold), evidence.load_s)
+            if abort is not None and (abort.metric, abort.condition) == (metric, item.threshold) and item.abort_on_fail:
+                check = check.model_copy(update={"ok": False, "reason": aborted(abort)})
+            checks.append(check)
     return checks
+
+
+def aborted(abort: Abort) -> str:
+    """Return in words how a threshold with `abort_on_fail` ended the run."""
+    seen = f"{number(abort.measured)} {abort.unit}".strip()
+    return f"did not hold {number(abort.t_s)} s into the run (measured {seen}), which ended it"
 
 
 def expectations(evidence: Evidence, cause: str) -> list[Check]:
@@ -72,35 +109,51 @@ def expectations(evidence: Evidence, cause: str) -> list[Check]:
     return checks
 
 
-def _threshold(evidence: Evidence, selector: MetricSelector, expression: Expression) -> Check:
+def _threshold(grounds: Grounds, selector: MetricSelector, expression: Expression, load_s: float) -> Check:
     try:
-        measured, unit = _measure(evidence, selector, expression)
+        measured, unit = measure(select(grounds, selector), expression, load_s)
     except NotMeasurableError as error:
         return Check(name=selector.text, condition=expression.text, measured=None, unit="", ok=False, reason=str(error))
-    shown, shown_unit = (measured / NS_PER_MS, "ms") if unit == "ns" else (measured, unit)
+    shown, shown_unit = in_shown_unit(measured, unit)
     return Check(
         name=selector.text, condition=expression.text, measured=shown, unit=shown_unit, ok=expression.holds(measured)
     )
 
 
-def _measure(evidence: Evidence, selector: MetricSelector, expression: Expression) -> tuple[float, str]:
-    """Return the measured value and its unit (ns, /s or ""). Raises NotMeasurableError."""
-    if selector.name == "dropped":
-        rows = _sessions(evidence, dict(selector.tags), started=False)
-        dropped = evidence.outcome(Outcome.DROPPED, rows)
-        return _of_events(evidence, Population(None, dropped, len(rows)), expression)
-    population = _SELECT.get(selector.name, _latency(selector.name))(evidence, dict(selector.tags))
+def in_shown_unit(measured: float, unit: str) -> tuple[float, str]:
+    """Return a measured value in the unit that people read: durations in ms, all else as it is."""
+    return (measured / NS_PER_MS, "ms") if unit == "ns" else (measured, unit)
+
+
+def select(grounds: Grounds, selector: MetricSelector) -> Population:
+    """Return what a metric with its tags selects of `grounds`. Raises NotMeasurableError for tags that name nothing."""
+    return _SELECT.get(selector.name, _latency(selector.name))(grounds, dict(selector.tags))
+
+
+def add(one: Population, other: Population) -> Population:
+    """Return the population of two batches of records."""
+    values = one.values
+    if values is not None and other.values is not None:
+        values = np.concatenate((values, other.values)) if len(other.values) else values
+    return Population(values, one.count + other.count, one.of + other.of)
+
+
+def measure(population: Population, expression: Expression, load_s: float) -> tuple[float, str]:
+    """Return the value that a condition is about, and its unit (ns, /s or ""); `load_s` is what a rate is over.
+
+    Raises NotMeasurableError.
+    """
     if population.values is None:
-        return _of_events(evidence, population, expression)
-    return _of_values(evidence, population, expression)
+        return _of_events(population, expression, load_s)
+    return _of_values(population, expression, load_s)
 
 
-def _of_events(evidence: Evidence, population: Population, expression: Expression) -> tuple[float, str]:
+def _of_events(population: Population, expression: Expression, load_s: float) -> tuple[float, str]:
     match expression.aggregation:
         case "count" | "value":
             value, unit = float(population.count), ""
         case "rate":
-            value, unit = population.count / evidence.load_s, "/s"
+            value, unit = population.count / load_s, "/s"
         case "share":
             if not population.of:
                 raise NotMeasurableError("there is nothing to take a share of")
@@ -111,9 +164,9 @@ def _of_events(evidence: Evidence, population: Population, expression: Expressio
     return value, unit
 
 
-def _of_values(evidence: Evidence, population: Population, expression: Expression) -> tuple[float, str]:
+def _of_values(population: Population, expression: Expression, load_s: float) -> tuple[float, str]:
     if expression.aggregation in ("count", "rate", "share"):
-        return _of_events(evidence, population, expression)
+        return _of_events(population, expression, load_s)
     values = population.values
     assert values is not None
     if not len(values):
@@ -137,13 +190,12 @@ def _same_unit(expression: Expression, unit: str) -> None:
         raise NotMeasurableError(f"{expression.text}: compare this with {wanted}")
 
 
-def _loads(evidence: Evidence, rows: Array, tags: dict[str, str]) -> Array:
+def _loads(grounds: Grounds, rows: Array, tags: dict[str, str]) -> Array:
     if "load" not in tags:
         return rows
-    names = [name for name, _ in evidence.plan.loads]
-    if tags["load"] not in names:
-        raise NotMeasurableError(f"no load is named {tags['load']!r}; loads: {', '.join(names)}")
-    chosen: Array = rows[rows["load"] == names.index(tags["load"])]
+    if tags["load"] not in grounds.loads:
+        raise NotMeasurableError(f"no load is named {tags['load']!r}; loads: {', '.join(grounds.loads)}")
+    chosen: Array = rows[rows["load"] == list(grounds.loads).index(tags["load"])]
     return chosen
 
 
@@ -158,49 +210,50 @@ def _with(rows: Array, tags: dict[str, str]) -> Array:
     return rows
 
 
-def _sessions(evidence: Evidence, tags: dict[str, str], *, started: bool = True) -> Array:
-    return _loads(evidence, evidence.started if started else evidence.sessions, tags)
-
-
-def _select_sessions(evidence: Evidence, tags: dict[str, str]) -> Population:
-    rows = _sessions(evidence, tags)
+def _select_sessions(grounds: Grounds, tags: dict[str, str]) -> Population:
+    rows = _loads(grounds, grounds.started, tags)
     return Population(None, len(_with(rows, tags)), len(rows))
 
 
-def _select_transfers(evidence: Evidence, tags: dict[str, str]) -> Population:
-    rows = _loads(evidence, evidence.transfers, tags)
+def _select_dropped(grounds: Grounds, tags: dict[str, str]) -> Population:
+    rows = _loads(grounds, grounds.sessions, tags)
+    return Population(None, int(np.count_nonzero(rows["outcome"] == Outcome.DROPPED)), len(rows))
+
+
+def _select_transfers(grounds: Grounds, tags: dict[str, str]) -> Population:
+    rows = _loads(grounds, aggregate.transfers(grounds.operations), tags)
     return Population(None, len(_with(rows, {"outcome": "succeeded", **tags})), len(rows))
 
 
-def _select_failures(evidence: Evidence, tags: dict[str, str]) -> Population:
+def _select_failures(grounds: Grounds, tags: dict[str, str]) -> Population:
     if "outcome" in tags:
         raise NotMeasurableError("failures have no outcome")
-    rows = _loads(evidence, evidence.failures.data, tags)
-    started = len(_sessions(evidence, {key: value for key, value in tags.items() if key == "load"}))
-    return Population(None, len(_with(rows, tags)), started)
+    rows = _loads(grounds, grounds.failures, tags)
+    return Population(None, len(_with(rows, tags)), len(_loads(grounds, grounds.started, tags)))
 
 
-def _select_lateness(evidence: Evidence, tags: dict[str, str]) -> Population:
-    rows = _with(_sessions(evidence, tags), tags)
+def _select_lateness(grounds: Grounds, tags: dict[str, str]) -> Population:
+    rows = _with(_loads(grounds, grounds.started, tags), tags)
     values = aggregate.lateness(rows).astype(np.float64)
     return Population(values, len(values), len(rows))
 
 
-def _latency(name: str) -> Callable[[Evidence, dict[str, str]], Population]:
-    def select(evidence: Evidence, tags: dict[str, str]) -> Population:
+def _latency(name: str) -> Callable[[Grounds, dict[str, str]], Population]:
+    def select_phase(grounds: Grounds, tags: dict[str, str]) -> Population:
         if name not in LATENCY_PHASES:
             raise NotMeasurableError(f"{name} is not measured")
-        sessions = _with(_sessions(evidence, tags, started=False), tags)
-        operations = _with(_loads(evidence, evidence.operations, tags), tags)
+        sessions = _with(_loads(grounds, grounds.sessions, tags), tags)
+        operations = _with(_loads(grounds, grounds.operations, tags), tags)
         found = aggregate.phase_durations(sessions, operations)[name]
         return Population(found.ns.astype(np.float64), len(found.ns), len(found.ns) + found.excluded)
 
-    return select
+    return select_phase
 
 
-_SELECT: Final[dict[str, Callable[[Evidence, dict[str, str]], Population]]] = {
+_SELECT: Final[dict[str, Callable[[Grounds, dict[str, str]], Population]]] = {
     "sessions": _select_sessions,
     "transfers": _select_transfers,
     "failures": _select_failures,
+    "dropped": _select_dropped,
     "lateness": _select_lateness,
 }

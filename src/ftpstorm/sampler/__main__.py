@@ -10,46 +10,28 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
 
 from ftpstorm.channel import Channel, Message
-from ftpstorm.sampler.census import Watch
+from ftpstorm.sampler.hosts import WatchedHost, opened, read_hosts, read_watch
 from ftpstorm.sampler.loop import Sampler, SamplingSetup, drive
 from ftpstorm.sampler.series import SeriesWriter
 from ftpstorm.sampler.sources import Source
 from ftpstorm.scenario.schema import Sampling
 
-BOTH_SIDES: Final = "host"
-"""Host of shared series where client and server live in one namespace."""
-CLIENT_ONLY: Final = "client"
-HOSTS: Final = (BOTH_SIDES, CLIENT_ONLY, "server", "router")
-
 
 def read_setup(hello: Message) -> SamplingSetup:
     """Return the setup of a `hello`. Raises ValueError (pydantic's included) or KeyError for one that is none."""
     sampling = Sampling.model_validate(hello["sampling"])
-    port_range = hello.get("port_range")
     processes = dict(hello.get("processes") or {})
     processes.setdefault(hello["writer"], os.getpid())
     return SamplingSetup(
         every_ns=sampling.every,
         ports_every_ns=sampling.ports_every,
-        watch=Watch(
-            frozenset(hello.get("server_ports") or ()),
-            frozenset(hello.get("passive_ports") or ()),
-            (port_range[0], port_range[1]) if port_range else None,
-        ),
+        watch=read_watch(hello),
         processes=processes,
     )
-
-
-def read_host(hello: Message, watch: Watch) -> str:
-    """Return the host name of shared series: as `hello` says, else by whether the server is here. Raises ValueError."""
-    host: Any = hello.get("host") or (BOTH_SIDES if watch.server_ports else CLIENT_ONLY)
-    if host not in HOSTS:
-        raise ValueError(f"hello.host is {host!r}; it names the host of sample series: {', '.join(HOSTS)}")
-    return str(host)
 
 
 async def _obey(channel: Channel, stop: asyncio.Event) -> bool:
@@ -63,7 +45,9 @@ async def _obey(channel: Channel, stop: asyncio.Event) -> bool:
         stop.set()
 
 
-async def _sample(channel: Channel, hello: Message, source: Source, setup: SamplingSetup) -> None:
+async def _sample(
+    channel: Channel, hello: Message, hosts: Sequence[WatchedHost], sources: Sequence[Source], setup: SamplingSetup
+) -> None:
     message = await channel.receive()
     while message is not None and message["type"] not in ("start_at", "finish"):
         message = await channel.receive()
@@ -75,7 +59,7 @@ async def _sample(channel: Channel, hello: Message, source: Source, setup: Sampl
     origin_ns = int(message["t_ns"])
     header = {"writer": hello["writer"], "origin_ns": origin_ns, "pid": os.getpid()}
     with SeriesWriter(Path(hello["spool"]), hello["writer"], header) as series:
-        sampler = Sampler((source,), series, setup, origin_ns)
+        sampler = Sampler(sources, series, setup, origin_ns, watches=[host.watch for host in hosts])
         # What lives now lives to the end, and passes leave no cycles: collections would only cost
         gc.collect()
         gc.freeze()
@@ -103,9 +87,10 @@ async def serve(channel: Channel) -> int:
         if hello["type"] != "hello":
             raise ValueError(f"expected hello, got {hello['type']!r}")
         setup = read_setup(hello)
-        with Source(read_host(hello, setup.watch)) as source:
+        hosts = read_hosts(hello)
+        with opened(hosts) as sources:
             channel.send("ready", pid=os.getpid())
-            await _sample(channel, hello, source, setup)
+            await _sample(channel, hello, hosts, sources, setup)
     except (OSError, ValueError, KeyError) as error:
         channel.send("error", message=f"sampler: {type(error).__name__}: {error}")
         await channel.drain()

@@ -21,16 +21,19 @@ class Feed:
         """`watch` without a port range takes the namespace's own."""
         if watch.port_range is None:
             watch = replace(watch, port_range=source.port_range)
+        self.host, self.side = source.host, source.side
         self._source = source
         self._watch = watch
-        self._taker = CensusTaker(watch, source.side)
+        routes = source.side is Side.ROUTER
+        self._taker = CensusTaker(watch, None if routes else source.side)
         self._counters = series.group(source.host, Metric.COUNTER)
         self._sockstat = series.group(source.host, Metric.SOCKSTAT)
-        self._states = {side: series.group(side, Metric.TCP_STATE) for side in self._taker.sides}
-        self._ephemeral = series.group(Side.CLIENT, Metric.EPHEMERAL_PORTS)
-        self._passive = series.group(Side.SERVER, Metric.PASSIVE_PORTS)
-        self._queues = series.group(Side.SERVER, Metric.LISTEN_QUEUE)
-        self._backlogs = series.group(Side.SERVER, Metric.LISTEN_BACKLOG)
+        named = {side: _series_host(source, side) for side in Side}
+        self._states = {side: series.group(named[side], Metric.TCP_STATE) for side in self._taker.sides}
+        self._ephemeral = series.group(named[Side.CLIENT], Metric.EPHEMERAL_PORTS)
+        self._passive = series.group(named[Side.SERVER], Metric.PASSIVE_PORTS)
+        self._queues = series.group(named[Side.SERVER], Metric.LISTEN_QUEUE)
+        self._backlogs = series.group(named[Side.SERVER], Metric.LISTEN_BACKLOG)
         self._watches_queues = source.has_queues and bool(watch.server_ports) and Side.SERVER in self._taker.sides
         self._destinations: set[str] = {PASSIVE_KEY} if watch.passive_ports else set()
         self._passive_before: dict[tuple[int, TcpState], int] = {}
@@ -88,3 +91,8 @@ class Feed:
         if self.census is None or side not in self.census.states:
             return None
         return self.census.states[side].get(state, 0)
+
+
+def _series_host(source: Source, side: Side) -> str:
+    """Return the host of a side's own series: of several clients, such as ``client-1``, each has its own."""
+    return source.host if source.side is side and source.host.startswith(f"{side}-") else str(side)

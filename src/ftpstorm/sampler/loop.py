@@ -53,18 +53,20 @@ class Sampler:
         setup: SamplingSetup,
         origin_ns: int,
         clock: Clock = monotonic_ns,
+        watches: Sequence[Watch] | None = None,
     ) -> None:
         """`sources` (at least one) and `series` stay the caller's to close; `origin_ns` is start_at on `clock`.
 
         The first source is the one whose host names the series of processes and of the sampler itself, and whose
-        counters stand in `counts`.
+        counters stand in `counts`. `watches` has one watch for each source where they differ; None takes the setup's.
         """
         self._clock = clock
         self._origin_ns = origin_ns
         self._setup = setup
         self._series = series
         self._sources = tuple(sources)
-        self._feeds = tuple(Feed(source, setup.watch, series) for source in sources)
+        watched = [setup.watch] * len(self._sources) if watches is None else watches
+        self._feeds = tuple(Feed(source, watch, series) for source, watch in zip(sources, watched, strict=True))
         self._processes = ProcessReader(setup.processes)
         self._cpu_file = CpuFile()
         host = self._sources[0].host
@@ -86,7 +88,7 @@ class Sampler:
         self._failed_dumps = 0
         self._failed_dumps_why: str | None = None
         self._extra = {"tick": 0, "dump": 0}
-        self._counters_start: dict[str, int] = {}
+        self._counters_start: list[dict[str, int]] = [{} for _ in self._feeds]
 
     def now_ns(self) -> int:
         """Return the present instant on this sampler's clock."""
@@ -99,7 +101,7 @@ class Sampler:
     def take_baseline(self) -> None:
         """Take one sample of everything, now, and plan from there. Counters as they are now become the start's."""
         self._take_all()
-        self._counters_start = dict(self._feeds[0].counters)
+        self._counters_start = [dict(feed.counters) for feed in self._feeds]
         now_ns = self._clock()
         for pace in (self._ticks, self._dumps, self._readings):
             pace.due_ns = Pace(self._origin_ns, pace.every_ns, now_ns).due_ns
@@ -205,7 +207,8 @@ class Sampler:
         `ticks` and `dumps` include baseline and last sample; `late_ticks` began half an interval or more after they
         were due, `skipped_ticks` never took place; `stretched_to_ns` is the longest interval of dumps where their cost
         made it longer than asked, else None; `cpu_s` is this process's CPU time since the sampler was made; `missing`
-        says what this system cannot give, and why.
+        says what this system cannot give, and why. `hosts` has side and counters of each namespace by its host's name,
+        side None where client and server share it.
         """
         missing = {name: why for source in reversed(self._sources) for name, why in source.missing.items()}
         if self._failed_dumps_why is not None:
@@ -219,8 +222,16 @@ class Sampler:
             "samples": self._series.count,
             "cpu_s": (time.process_time_ns() - self._cpu_before_ns) / NS_PER_S,
             "stretched_to_ns": self._dumps.stretched_to_ns,
-            "counters_start": self._counters_start,
+            "counters_start": self._counters_start[0],
             "counters_end": dict(self._feeds[0].counters),
+            "hosts": {
+                feed.host: {
+                    "side": feed.side and str(feed.side),
+                    "counters_start": start,
+                    "counters_end": dict(feed.counters),
+                }
+                for feed, start in zip(self._feeds, self._counters_start, strict=True)
+            },
             "missing": missing,
         }
 

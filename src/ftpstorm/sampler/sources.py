@@ -10,7 +10,7 @@ import errno
 import socket
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from ftpstorm.sampler import portable
 from ftpstorm.sampler.census import Census, CensusTaker, Listener
@@ -18,6 +18,9 @@ from ftpstorm.sampler.hostfacts import read_port_range
 from ftpstorm.sampler.procnet import NetFiles
 from ftpstorm.sampler.sockdiag import LISTENING, SockDiag, open_socket
 from ftpstorm.vocabulary import Side
+
+if TYPE_CHECKING:
+    from ftpstorm.sampler.conntrack import ConntrackFiles
 
 DUMP_ATTEMPTS: Final = 2
 """A dump that was disturbed, or lost messages, is taken again so often; the last one counts as it is."""
@@ -38,7 +41,8 @@ class Source:
 
         `side` is the one side that lives there, None for both. `opener` makes a netlink socket in that namespace, also
         later from another thread. `fall_back` allows psutil where there is no netlink: it sees this process's own
-        namespace only. Never raises for what the system lacks: see `missing`.
+        namespace only. A router has no sockets that matter, but connection tracking. Never raises for what the system
+        lacks: see `missing`.
         """
         self.host = host
         self.side = side
@@ -50,12 +54,18 @@ class Source:
         for name in ("snmp", "netstat", "sockstat"):
             if name not in self._files.names:
                 self.missing[name] = f"this system has no /proc/net/{name}"
-        self._fall_back = fall_back
+        self._conntrack: ConntrackFiles | None = None
+        if side is Side.ROUTER:
+            from ftpstorm.sampler.conntrack import ConntrackFiles
+
+            self._conntrack = ConntrackFiles()
+        self._fall_back = fall_back and side is not Side.ROUTER
         self._diag: SockDiag | None = None
-        try:
-            self._diag = SockDiag(opener)
-        except OSError as error:
-            self.missing["sock_diag"] = str(error)
+        if side is not Side.ROUTER:
+            try:
+                self._diag = SockDiag(opener)
+            except OSError as error:
+                self.missing["sock_diag"] = str(error)
 
     @property
     def has_sockets(self) -> bool:
@@ -68,8 +78,9 @@ class Source:
         return self._diag is not None
 
     def read_counters(self) -> dict[str, int]:
-        """Return the kernel counters of `vocabulary.COUNTERS` that are there."""
-        return self._files.read_counters()
+        """Return the kernel counters of `vocabulary.COUNTERS` that are there, and a router's ``conntrack.*``."""
+        counters = self._files.read_counters()
+        return counters if self._conntrack is None else counters | self._conntrack.read()
 
     def read_sockstat(self) -> dict[str, int]:
         """Return the TCP line of sockstat."""
@@ -101,6 +112,8 @@ class Source:
     def close(self) -> None:
         """Close files and socket; closing twice is allowed."""
         self._files.close()
+        if self._conntrack is not None:
+            self._conntrack.close()
         if self._diag is not None:
             self._diag.close()
 

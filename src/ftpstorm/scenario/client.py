@@ -15,6 +15,10 @@ ADDRESSES_MAX: Final = 65_535
 """Source addresses of one scenario: their index in records has two bytes."""
 
 
+LAB_ADDRESSES: Final = "lab"
+"""Entry of `source_addresses` that stands for all addresses of the lab's client hosts."""
+
+
 def parse_port_range(text: str) -> tuple[int, int]:
     """Return first and last port of ``first-last``. Raises ValueError."""
     first, dash, last = text.partition("-")
@@ -35,11 +39,14 @@ PortRange = Annotated[str, Field(pattern=r"^\d+-\d+$"), AfterValidator(_port_ran
 def expand_addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
     """Return the addresses that `entries` (addresses and networks in CIDR notation) mean, each once, in their order.
 
-    Of a network its host addresses count: neither the network's own nor the broadcast address, except in /31, /32,
+    LAB_ADDRESSES stays as it is: what it means shows where the lab is known. Of a network its host addresses count: neither the network's own nor the broadcast address, except in /31, /32,
     /127 and /128. Raises ValueError for what is neither, and above ADDRESSES_MAX.
     """
     addresses: dict[str, None] = {}
     for entry in entries:
+        if entry == LAB_ADDRESSES:
+            addresses[entry] = None
+            continue
         network = ipaddress.ip_network(entry, strict=False) if "/" in entry else None
         if network is None:
             addresses[str(ipaddress.ip_address(entry))] = None
@@ -82,7 +89,8 @@ class Client(Documented):
     connect; `port`: bind first (port space)."""
     source_addresses: tuple[str, ...] = ()
     """Local addresses, or networks such as `10.0.0.0/28` that stand for all their host addresses; spread evenly over
-    sessions."""
+    sessions. `[lab]` are all addresses of the lab's client hosts: a session uses those of the host that its worker runs
+    on."""
     data_source: Literal["same", "other"] = "same"
     """Whether a session's data connections come from its control connection's address, or, to try a server's check for
     that, from the next one of `source_addresses`."""
@@ -106,7 +114,9 @@ class Client(Documented):
     def _bind_needs_address(self) -> Client:
         if self.bind != "kernel" and not self.source_addresses:
             raise ValueError(f"`bind: {self.bind}` needs `source_addresses`")
-        if self.data_source == "other" and len(self.addresses) < 2:
+        if LAB_ADDRESSES in self.source_addresses and len(self.source_addresses) > 1:
+            raise ValueError(f"`source_addresses: [{LAB_ADDRESSES}]` stands alone: it names all addresses there are")
+        if self.data_source == "other" and len(self.addresses) < 2 and LAB_ADDRESSES not in self.source_addresses:
             raise ValueError("`data_source: other` needs two `source_addresses` or more")
         if self.keepalive is not None and self.keepalive < NS_PER_S:
             raise ValueError("`keepalive` must be at least 1s")

@@ -33,7 +33,8 @@ def scenario_json_schema() -> dict[str, Any]:
     definitions["Expect"]["properties"]["failures"]["propertyNames"] = {"enum": ["any", "any-other", *FAILURE_WORDS]}
     thresholds = schema["properties"]["thresholds"]
     thresholds["propertyNames"] = {"pattern": rf"^\s*({'|'.join(METRICS)})(\{{[^{{}}]*\}})?\s*$"}
-    thresholds["additionalProperties"] = {"anyOf": [{"type": "string"}, thresholds["additionalProperties"]]}
+    many = thresholds["additionalProperties"]
+    thresholds["additionalProperties"] = {"anyOf": [many["items"], many]}
     for part in _parts(schema):
         _admit_variables(part)
     return {"$schema": DIALECT, **schema, "title": "ftpstorm scenario"}

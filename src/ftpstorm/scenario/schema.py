@@ -11,12 +11,13 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from ftpstorm.scenario.client import Client
+from ftpstorm.scenario.client import LAB_ADDRESSES, Client
 from ftpstorm.scenario.expressions import parse_expression, parse_metric
 from ftpstorm.scenario.flow import Flow
 from ftpstorm.scenario.lab import Lab
 from ftpstorm.scenario.load import Load
 from ftpstorm.scenario.target import Target
+from ftpstorm.scenario.threshold import Threshold
 from ftpstorm.scenario.types import Count, Documented, DurationNs, PositiveCount, PositiveRate, SizeBytes
 from ftpstorm.scenario.variables import BUILT_IN, NAME
 from ftpstorm.vocabulary import Cause, FailureClass
@@ -26,11 +27,6 @@ FAILURE_WORDS: Final = tuple(member.word for member in FailureClass if member)
 
 def _metric(text: str) -> str:
     parse_metric(text)
-    return text
-
-
-def _condition(text: str) -> str:
-    parse_expression(text)
     return text
 
 
@@ -56,7 +52,6 @@ def _variable_name(text: str) -> str:
 
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 MetricText = Annotated[str, AfterValidator(_metric)]
-Condition = Annotated[str, AfterValidator(_condition)]
 FailureName = Annotated[str, AfterValidator(_failure_name)]
 CountCondition = Annotated[str, AfterValidator(_count_condition)]
 
@@ -152,7 +147,7 @@ class Scenario(Documented):
     stop: Stop = Stop()
     guard: Guard | None = None
     expect: Expect | None = None
-    thresholds: dict[MetricText, tuple[Condition, ...]] = {}
+    thresholds: dict[MetricText, tuple[Threshold, ...]] = {}
     """k6-like: metric, such as `data_connect{load:steady}`, to conditions, such as `p(99)<50ms`."""
     variants: dict[str, Variant] = {}
     seed: Count = 1
@@ -164,11 +159,16 @@ class Scenario(Documented):
             raise ValueError("`target.server` is started in a lab: add `lab: {topology: pair}`")
         if self.target.host is not None and self.lab is not None:
             raise ValueError("a lab reaches no host outside it: give `target.server` or `target.emulator`")
+        if LAB_ADDRESSES in self.client.source_addresses:
+            if self.lab is None:
+                raise ValueError("`client.source_addresses: [lab]` needs a `lab`")
+            if self.client.data_source == "other" and self.lab.client_addresses < 2:
+                raise ValueError("`data_source: other` needs `lab.client_addresses: 2` or more")
         return self
 
     @field_validator("thresholds", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: [item] if isinstance(item, str) else item for key, item in value.items()}
+            return {key: [item] if isinstance(item, str | dict) else item for key, item in value.items()}
         return value

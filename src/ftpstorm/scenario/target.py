@@ -105,14 +105,46 @@ class Tls(Documented):
         return self
 
 
+SERVER_PASSIVE_FIRST: Final = 10_000
+"""First port of a real server's passive range where the scenario gives a count only."""
+
 ServerName = Literal["vsftpd", "proftpd", "pure-ftpd", "inetutils-ftpd", "pyftpdlib", "aioftp"]
+
+
+_LACKING: Final[dict[str, dict[str, str]]] = {
+    "vsftpd": {
+        "max_instances": "is proftpd's; vsftpd has `max_clients`",
+        "backlog": "is fixed at 32 in vsftpd; `somaxconn` in `lab.sysctls.server` can only lower it",
+    },
+    "proftpd": {},
+    "pure-ftpd": {
+        "max_instances": "is proftpd's; pure-ftpd has `max_clients`",
+        "backlog": "is what pure-ftpd works out from `max_clients` and its passive range; `somaxconn` in "
+        "`lab.sysctls.server` can only lower it",
+    },
+    "inetutils-ftpd": {
+        "passive_ports": "is no setting of inetutils-ftpd: its passive ports are the kernel's ephemeral ones; give "
+        "`ip_local_port_range` in `lab.sysctls.server`",
+        "max_clients": "is no setting of inetutils-ftpd: it has no maximum",
+        "max_instances": "is proftpd's; inetutils-ftpd has no maximum",
+        "backlog": "is fixed at 32 in inetutils-ftpd; `somaxconn` in `lab.sysctls.server` can only lower it",
+        "tls": "is not spoken by inetutils-ftpd",
+    },
+    "pyftpdlib": {"max_instances": "is proftpd's; pyftpdlib has `max_clients`"},
+    "aioftp": {
+        "max_instances": "is proftpd's; aioftp has `max_clients`",
+        "tls": "explicit is not spoken by aioftp's server",
+    },
+}
+"""What a server has no setting for, and what there is instead."""
 
 
 class Server(Documented):
     """A real FTP server that the run starts in its lab, and ends with it.
 
     It is taken from this system, or from where `scripts/fetch-servers` put it. Its anonymous user finds the scenario's
-    `files` and may upload.
+    `files` and may upload into the folder `upload` and into those of the `files`; all but vsftpd take uploads into
+    their root too.
     """
 
     name: ServerName | None = None
@@ -123,13 +155,15 @@ class Server(Documented):
     passive_ports: PositiveCount | Annotated[str, Field(pattern=r"^\d+-\d+$")] | None = None
     """Size of the passive range, or the range itself as `10000-10019`; null: the server's own habit."""
     max_clients: PositiveCount | None = None
-    """Sessions at one time, by the server's own setting for that."""
+    """Sessions at one time, by the server's own setting for that. pyftpdlib counts its listening socket and data
+    connections too."""
     max_instances: PositiveCount | None = None
     """proftpd: processes at one time (MaxInstances)."""
     backlog: Annotated[int, Field(ge=1, le=65_535), NOT_BOOL] | None = None
     """listen(2) backlog where the server lets it be set; somaxconn (`lab.sysctls.server`) bounds every server's."""
     tls: Literal["none", "explicit"] = "none"
-    """`explicit`: with a certificate made for the run, data connections must resume the control session."""
+    """`explicit`: AUTH TLS, with a certificate made for the run; vsftpd and proftpd refuse data connections that do not
+    resume control's TLS session."""
     settings: dict[str, str] = {}
     """Further settings of the server's own configuration, by its names."""
 
@@ -137,6 +171,39 @@ class Server(Documented):
     def _exactly_one(self) -> Server:
         if (self.name is None) == (not self.command):
             raise ValueError("give exactly one of `name` and `command`")
+        return self
+
+    @field_validator("passive_ports")
+    @classmethod
+    def _ports_exist(cls, value: int | str | None) -> int | str | None:
+        if isinstance(value, int) and SERVER_PASSIVE_FIRST + value - 1 > 65_535:
+            raise ValueError(f"at most {65_536 - SERVER_PASSIVE_FIRST} ports: a count begins at {SERVER_PASSIVE_FIRST}")
+        if isinstance(value, str):
+            first, last = (int(part) for part in value.split("-"))
+            if not 1024 <= first <= last <= 65_535:
+                raise ValueError("must be first-last with 1024 <= first <= last <= 65535")
+        return value
+
+    @model_validator(mode="after")
+    def _server_has_it(self) -> Server:
+        for setting in ("passive_ports", "max_clients", "max_instances", "backlog", "tls"):
+            if getattr(self, setting) in (None, "none"):
+                continue
+            if self.name is None and setting != "passive_ports":
+                raise ValueError(
+                    f"`{setting}` is for servers by `name`; with `command` it is the command's own business"
+                )
+            if self.name is not None and setting in _LACKING[self.name]:
+                raise ValueError(f"`{setting}` {_LACKING[self.name][setting]}")
+        if self.command:
+            if self.settings:
+                raise ValueError("`settings` are for servers by `name`; write them into `command`")
+            asked = any("{passive_" in word for word in self.command)
+            if asked and self.passive_ports is None:
+                raise ValueError("`command` asks for the passive range; give `passive_ports`")
+        for key, value in self.settings.items():
+            if not key or any(char in "\r\n\0" for char in key + value):
+                raise ValueError("each of `settings` must be one line")
         return self
 
     @property
@@ -148,10 +215,6 @@ class Server(Documented):
             return SERVER_PASSIVE_FIRST, SERVER_PASSIVE_FIRST + self.passive_ports - 1
         first, last = self.passive_ports.split("-")
         return int(first), int(last)
-
-
-SERVER_PASSIVE_FIRST: Final = 10_000
-"""First port of a real server's passive range where the scenario gives a count only."""
 
 
 class Target(Documented):

@@ -19,6 +19,8 @@ from ftpstorm.scenario.shapes import Located, as_model, choices, keys_of, model_
 
 PATTERN_WORDS: Final[Mapping[str, str]] = {
     r"^\d+-\d+$": "a range of ports such as 10000-10019",
+    r"^\d+(-\d+)?$": "a port such as 22, or a range such as 10000-10019",
+    r"^\d+(\.\d+)?[kmg]?bit$": "bits a second such as 512kbit or 100mbit",
     r"^[a-z0-9][a-z0-9-]*$": "lower-case letters, digits and hyphens",
     r"^[^.]+(\.\d+[a-z]+)?\.\.[^.]+": "two durations such as 2s..30s",
     r"^(size|pattern|sha256:[0-9a-f]{64})$": "size, pattern, or sha256: and 64 lower-case hex digits",

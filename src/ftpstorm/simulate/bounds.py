@@ -5,32 +5,60 @@ from __future__ import annotations
 from ftpstorm.limits.connections import LITTLE, accept_rate_limit, connection_cap_limit, open_files_limit
 from ftpstorm.limits.limit import Counted, Limit, not_applicable
 from ftpstorm.limits.passive import SOURCE as POOL_SOURCE
-from ftpstorm.limits.passive import passive_pool_limit
+from ftpstorm.limits.passive import PassiveHabit, passive_habit_limit, passive_hold, passive_pool_limit
 from ftpstorm.limits.path import mark_binding, rescale
 from ftpstorm.limits.ports import client_ports_limit
+from ftpstorm.limits.router import connection_count_limit, nat_limit, new_connection_rate_limit
 from ftpstorm.limits.timewait import Hold
 from ftpstorm.plan.plan import Plan
+from ftpstorm.scenario.client import parse_port_range
 from ftpstorm.scenario.target import Emulator
+from ftpstorm.simulate.serving import Serving
 from ftpstorm.simulate.shape import Shape, mean_hold
-from ftpstorm.simulate.world import ClientPorts, client_ports_of
+from ftpstorm.simulate.world import ClientPorts, Setting, client_ports_of, setting_of
 from ftpstorm.units import NS_PER_S, format_duration
 from ftpstorm.vocabulary import Cause, Side
 
 
-def path_limits(plan: Plan, shape: Shape) -> tuple[Limit, ...]:
+def path_limits(plan: Plan, shape: Shape, setting: Setting | None = None) -> tuple[Limit, ...]:
     """Return the limits of the plan's path in rising order, the least one marked.
 
-    All rates count transfers, or sessions where no flow transfers anything.
+    All rates count transfers, or sessions where no flow transfers anything. `setting` is where the plan takes place, by
+    default as it says itself.
     """
+    setting = setting_of(plan) if setting is None else setting
     counts: Counted = "transfers" if shape.counts_transfers else "sessions"
-    ports = client_ports_of(plan)
-    emulator = plan.scenario.target.emulator
-    sessions = [_control_ports(ports, shape), _files(plan, shape), *_server_sessions(emulator, shape)]
+    ports = client_ports_of(plan, setting)
+    sessions = [_control_ports(ports, shape), _files(plan, shape), *_server_sessions(setting, shape)]
+    sessions += _router(plan, ports, shape, setting)
     limits = [rescale(limit, counts, shape.sessions_per_unit) for limit in sessions]
     if shape.counts_transfers:
-        limits.append(_pool(plan, shape))
+        limits.append(rescale(_pool(plan, shape, setting), counts, shape.sessions_per_unit))
         limits.append(_data_ports(ports, shape))
+        if shape.active_part:
+            limits += _active(plan, shape, setting)
     return mark_binding(limits)
+
+
+def pool_hold(plan: Plan, shape: Shape, setting: Setting) -> Hold | None:
+    """Return the mean time that a passive port is held after a transfer; None where the server is not known."""
+    emulator = plan.scenario.target.emulator
+    if emulator is not None:
+        return mean_hold(shape, emulator.hold.for_ / NS_PER_S, hold_reason(emulator))
+    if not setting.serving.known:
+        return None
+    return passive_hold(habit_of(setting.serving), setting.kernels.server.time_wait.hold, shape.server_first_part)
+
+
+def habit_of(serving: Serving) -> PassiveHabit:
+    """Return the server's habit as the equations know it."""
+    match serving.choice:
+        case "session":
+            return PassiveHabit.SESSION
+        case "kernel":
+            return PassiveHabit.KERNEL
+        case _:
+            return PassiveHabit.RANGE if serving.held else PassiveHabit.REUSEADDR_RANGE
 
 
 def hold_reason(emulator: Emulator) -> str:
@@ -42,9 +70,9 @@ def hold_reason(emulator: Emulator) -> str:
     return f"the emulator holds a port {format_duration(hold.for_)} after {which}"
 
 
-def _pool(plan: Plan, shape: Shape) -> Limit:
-    target = plan.scenario.target
-    if target.emulator is None:
+def _pool(plan: Plan, shape: Shape, setting: Setting) -> Limit:
+    target, serving = plan.scenario.target, setting.serving
+    if serving.ports is None:
         known = "" if target.passive_ports is None else f"{target.passive_ports} is declared; "
         return not_applicable(
             Cause.SERVER_PASSIVE_POOL,
@@ -56,8 +84,64 @@ def _pool(plan: Plan, shape: Shape) -> Limit:
             "on both listeners) shows only in a run",
             unknown=True,
         )
-    hold = mean_hold(shape, target.emulator.hold.for_ / NS_PER_S, hold_reason(target.emulator))
-    return passive_pool_limit(target.emulator.passive_count, hold, shape.passive_s)
+    hold = pool_hold(plan, shape, setting)
+    assert hold is not None
+    if target.emulator is not None:
+        return passive_pool_limit(len(serving.ports), hold, shape.passive_s)
+    limit = passive_habit_limit(
+        habit_of(serving),
+        len(serving.ports),
+        shape.passive_s,
+        time_wait=setting.kernels.server.time_wait.hold,
+        server_first_part=shape.server_first_part,
+        session_s=shape.session_s,
+    )
+    if not serving.escapes:
+        return limit
+    note = f"beyond it {serving.name} does not refuse: it opens ports outside the range"
+    return limit.model_copy(
+        update={"name": Cause.SERVER_PASSIVE_POOL_ESCAPED, "assumptions": (*limit.assumptions, note)}
+    )
+
+
+def _active(plan: Plan, shape: Shape, setting: Setting) -> list[Limit]:
+    """The client's own ports for the server's connections: bound, so each is gone for all while it is taken."""
+    subject, name = "data connections that the server makes to the client's ports", Cause.ACTIVE_PORT_REUSED
+    span = active_ports_of(plan)
+    if span is None:
+        reason = "the kernel chooses the client's ports (`client.active_ports` is null), among all that nobody owns"
+        return [not_applicable(name, Side.CLIENT, subject, "R = B/(T + C)", LITTLE, reason)]
+    limit = client_ports_limit(
+        subject=subject,
+        ports=span,
+        space="port",
+        life_s=shape.data_s,
+        hold=_client_hold(setting.kernels.client.time_wait.hold, shape.client_first_part),
+    )
+    return [limit.model_copy(update={"name": name, "counts": "transfers"})]
+
+
+def active_ports_of(plan: Plan) -> int | None:
+    """Return how many ports the scenario gives to active mode; None where the kernel chooses."""
+    own = plan.scenario.client.active_ports
+    if own is None:
+        return None
+    first, last = parse_port_range(own)
+    return last - first + 1
+
+
+def _router(plan: Plan, ports: ClientPorts, shape: Shape, setting: Setting) -> list[Limit]:
+    way, lab = setting.way, plan.scenario.lab
+    limits = []
+    if way.nat_ports is not None:
+        subject = "control connections that the router translates to one server address"
+        limit = nat_limit(way.nat_ports, shape.session_s, way.nat_hold, destinations=ports.addresses, subject=subject)
+        limits.append(limit.model_copy(update={"counts": "sessions"}))
+    if way.connection_limit is not None:
+        limits.append(connection_count_limit(way.connection_limit, shape.session_s, ports.sources))
+    if lab is not None and lab.firewall is not None and lab.firewall.rate_limit is not None:
+        limits.append(new_connection_rate_limit(float(lab.firewall.rate_limit.per_s)))
+    return limits
 
 
 def _control_ports(ports: ClientPorts, shape: Shape) -> Limit:
@@ -65,9 +149,10 @@ def _control_ports(ports: ClientPorts, shape: Shape) -> Limit:
     data = shape.transfers_per_session if ports.port_space else 0.0
     part = shape.control_client_first_part + data * shape.client_first_part
     limit = client_ports_limit(
-        subject="control and data connections" if ports.port_space else "control connections to one server address",
+        subject="control and data connections" if ports.port_space else _control_subject(ports),
         ports=ports.ports,
         sources=ports.sources,
+        destinations=ports.addresses,
         space="port" if ports.port_space else "4-tuple",
         life_s=shape.session_s + data * shape.data_s,
         hold=_client_hold(ports.hold, part),
@@ -76,6 +161,10 @@ def _control_ports(ports: ClientPorts, shape: Shape) -> Limit:
         "C and T are sums over a session's control connection and its data connections, T where the client closes first"
     )
     return limit.model_copy(update={"counts": "sessions", "assumptions": (*limit.assumptions, note)})
+
+
+def _control_subject(ports: ClientPorts) -> str:
+    return f"control connections to {'one server address' if ports.addresses == 1 else 'the server addresses'}"
 
 
 def _data_ports(ports: ClientPorts, shape: Shape) -> Limit:
@@ -115,17 +204,15 @@ def _files(plan: Plan, shape: Shape) -> Limit:
     return open_files_limit(files * plan.workers, shape.session_s, own * plan.workers)
 
 
-def _server_sessions(emulator: Emulator | None, shape: Shape) -> list[Limit]:
+def _server_sessions(setting: Setting, shape: Shape) -> list[Limit]:
     name, subject = Cause.SERVER_CONNECTION_CAP, "control connections that the server admits"
-    if emulator is None:
-        reason = "what a server admits shows only in a run"
-        return [not_applicable(name, Side.SERVER, subject, "R = K/L", LITTLE, reason, unknown=True)]
-    limits = []
-    if emulator.max_connections is None:
-        reason = "the emulator has no cap"
-        limits.append(not_applicable(name, Side.SERVER, subject, "R = K/L", LITTLE, reason))
-    else:
-        limits.append(connection_cap_limit(emulator.max_connections.count, shape.session_s))
-    if emulator.accept_rate is not None:
-        limits.append(accept_rate_limit(float(emulator.accept_rate.per_s), emulator.backlog))
+    serving = setting.serving
+    caps = [cap for cap in (serving.greeting_cap, serving.login_cap) if cap is not None]
+    limits = [connection_cap_limit(cap.count, shape.session_s) for cap in caps]
+    if not caps:
+        known = f"{serving.name} has no cap" if serving.known else "what a server admits shows only in a run"
+        limits.append(not_applicable(name, Side.SERVER, subject, "R = K/L", LITTLE, known, unknown=not serving.known))
+    if serving.accept_interval_ns is not None and serving.backlog is not None:
+        backlog = min(serving.backlog, setting.kernels.server.somaxconn)
+        limits.append(accept_rate_limit(NS_PER_S / serving.accept_interval_ns, backlog))
     return limits

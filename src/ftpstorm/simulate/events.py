@@ -14,9 +14,12 @@ from ftpstorm.arrivals.schedules import Schedule
 from ftpstorm.plan.plan import Plan
 from ftpstorm.records.schema import OPERATIONS, SESSIONS, Table
 from ftpstorm.scenario.load import ConstantSessions, ProbeUntilSuccess, RampingSessions, SharedIterations
+from ftpstorm.simulate.kernels import Suppose
 from ftpstorm.simulate.service import ServiceTimes
 from ftpstorm.simulate.session import Session, drop_row
-from ftpstorm.simulate.world import CAP_TEXT, POOL_TEXT, LoadModel, Row, World, load_models
+from ftpstorm.simulate.way import over_link
+from ftpstorm.simulate.world import LoadModel, Row, World, load_models, setting_of
+from ftpstorm.vocabulary import Cause, FailureClass
 
 BUSY_SLOT_NS = 1_000
 """A closed load's slot whose session failed at once begins the next one no sooner."""
@@ -25,11 +28,23 @@ BUSY_SLOT_NS = 1_000
 class Simulation:
     """One run of the model. Iterate `rows` to its end, then read what was gathered."""
 
-    def __init__(self, plan: Plan, service: ServiceTimes | None = None, *, sessions_max: int | None = None) -> None:
-        """Prepare the model of `plan`; `sessions_max` ends it early once so many sessions have begun."""
+    def __init__(
+        self,
+        plan: Plan,
+        service: ServiceTimes | None = None,
+        *,
+        sessions_max: int | None = None,
+        suppose: Suppose | None = None,
+    ) -> None:
+        """Prepare the model of `plan`; `sessions_max` ends it early once so many sessions have begun.
+
+        `service` is for a wire without delay (default: loopback): what the plan's link adds comes on top. `suppose`
+        puts other platforms at the ends.
+        """
         self.plan = plan
-        self.service = service if service is not None else ServiceTimes()
-        self.world = World(plan, self.service)
+        self.service = over_link(service if service is not None else ServiceTimes(), plan)
+        self.setting = setting_of(plan, suppose)
+        self.world = World(plan, self.service, self.setting)
         self.loads = load_models(plan, self.service)
         self.cut_at_ns: int | None = None
         """Where `sessions_max` ended the simulation, in ns after start_at; None when it ran to its end."""
@@ -43,14 +58,38 @@ class Simulation:
     @property
     def texts(self) -> dict[int, str]:
         """The reply texts behind the rows' text ids."""
-        emulator = self.plan.scenario.target.emulator
-        if emulator is None:
-            return {}
-        cap = emulator.max_connections
-        return {POOL_TEXT: emulator.reply} | ({} if cap is None else {CAP_TEXT: f"421 {cap.text}"})
+        return self.setting.serving.texts
+
+    @property
+    def causes(self) -> dict[FailureClass, Cause]:
+        """What runs out in this plan where a failure class has no one meaning."""
+        found: dict[FailureClass, Cause] = {}
+        world, serving = self.world, self.setting.serving
+        if world.queue is not None and world.queue.refused and world.overflow == "ghosts":
+            found[FailureClass.GREETING_SILENT] = Cause.BACKLOG_GHOST
+        if serving.greeting_cap is None and world.queue is not None:
+            found[FailureClass.GREETING_RESET] = Cause.RESET_AFTER_ACCEPT
+            if world.nat is None:
+                found[FailureClass.CONTROL_CONNECT_TIMEOUT] = Cause.SLOW_ACCEPT
+        if self.plan.scenario.client.active_ports is not None and any(
+            stage.active for load in self.loads for _, flow in load.shares() for stage in flow.stages
+        ):
+            found[FailureClass.LOCAL_PORTS_EXHAUSTED] = Cause.ACTIVE_PORT_REUSED
+        return found
 
     def rows(self) -> Iterator[tuple[Table, Row]]:
         """Yield (SESSIONS or OPERATIONS, row) as sessions proceed, each table roughly in the order of time."""
+        for operations, sessions in self.batches(1):
+            for row in operations:
+                yield OPERATIONS, row
+            for row in sessions:
+                yield SESSIONS, row
+
+    def batches(self, size: int) -> Iterator[tuple[list[Row], list[Row]]]:
+        """Yield the same as lists of operations and of sessions, `size` rows or a few more at once, the last fewer.
+
+        The lists are emptied when the next ones are asked for.
+        """
         for load in self.loads:
             self._begin_load(load)
         heap = self._heap
@@ -59,21 +98,18 @@ class Simulation:
             instant, sequence, process = heap[0]
             if self._sessions_max is not None and self._begun >= self._sessions_max:
                 self.cut_at_ns = instant
-                return
+                break
             following = next(process, None)
             # What `process` itself put on the heap is never earlier than `instant`, so it still stands on top.
             if following is None:
                 heappop(heap)
             else:
                 heapreplace(heap, (following, sequence, process))
-            if operations:
-                for row in operations:
-                    yield OPERATIONS, row
+            if len(operations) + len(sessions) >= size:
+                yield operations, sessions
                 operations.clear()
-            if sessions:
-                for row in sessions:
-                    yield SESSIONS, row
                 sessions.clear()
+        yield operations, sessions
 
     def _begin_load(self, load: LoadModel) -> None:
         start = load.load.start_time

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ftpstorm.limits.limit import Limit
-from ftpstorm.plan.plan import AnyLoad, Plan, transfers_of, unroll
+from ftpstorm.plan.plan import AnyLoad, Plan, PlannedStep, transfers_of, unroll
 from ftpstorm.scenario.flow import OnFailure
 from ftpstorm.scenario.load import (
     Burst,
@@ -19,19 +19,28 @@ from ftpstorm.scenario.load import (
 )
 from ftpstorm.scenario.variables import has_variables
 from ftpstorm.simulate.prediction import Expected, NotPredicted
-from ftpstorm.vocabulary import TRANSFERS, FailureClass, Operation
+from ftpstorm.simulate.stages import closes_first
+from ftpstorm.simulate.world import Setting
+from ftpstorm.vocabulary import TRANSFERS, Cause, FailureClass, Operation, Side
 
 CLOSED = (ConstantSessions, RampingSessions, SharedIterations, ProbeUntilSuccess)
 ACTIVE = ("active", "eprt")
 CHANGING = (Operation.MKD, Operation.DELE)
-"""Commands that the emulator refuses: it changes no files."""
+"""Commands that the emulator refuses, since it changes no files; other servers may as well."""
 ALL_SESSIONS = ("started", "succeeded", "failed", "interrupted", "dropped")
 ALL_TRANSFERS = ("attempted", "retried", "succeeded", "failed")
-ALL_PEAKS = ("client_ephemeral_in_use", "client_time_wait", "server_time_wait", "passive_pool_taken", "sessions")
+ALL_PEAKS = (
+    "client_ephemeral_in_use",
+    "client_time_wait",
+    "server_time_wait",
+    "passive_pool_taken",
+    "sessions",
+    "connections",
+)
 
 
 def leave_open(
-    plan: Plan, limits: tuple[Limit, ...], cut_at_ns: int | None, expected: Expected
+    plan: Plan, setting: Setting, limits: tuple[Limit, ...], cut_at_ns: int | None, expected: Expected
 ) -> tuple[Expected, tuple[NotPredicted, ...]]:
     """Return `expected` without what cannot be foretold of `plan`, and what that is.
 
@@ -42,15 +51,17 @@ def leave_open(
         for limit in limits
         if limit.unknown and limit.not_applicable_reason is not None
     }
-    if plan.scenario.target.emulator is None:
-        _remote(reasons)
+    if not setting.serving.known:
+        _remote(plan, reasons)
     _protection(plan, reasons)
-    _unmodelled_steps(plan, reasons)
+    _between(plan, setting, expected, reasons)
+    _unmodelled_steps(plan, setting, reasons)
     _speed(plan, expected, reasons)
     if cut_at_ns is not None:
         _too_long(reasons)
-    _backlog(plan, reasons)
-    _races(plan, expected, reasons)
+    _backlog(plan, setting, reasons)
+    _races(plan, setting, expected, reasons)
+    _speed_of_ports(plan, setting, expected, reasons)
     _named_by_variables(plan, reasons)
     if "expected.sustained" not in reasons and expected.sustained is not None and expected.sustained.reason:
         reasons["expected.sustained.rate_per_s"] = expected.sustained.reason
@@ -63,19 +74,59 @@ def _set(reasons: dict[str, str], prefix: str, names: tuple[str, ...], why: str)
         reasons.setdefault(f"expected.{prefix}{name}", why)
 
 
-def _remote(reasons: dict[str, str]) -> None:
-    why = "the server's limits and habits are not known beforehand"
-    _set(
-        reasons, "", ("sustained", "failures", "first_failure_s", "first_exhaustion_s", "exhausted", "recovery_s"), why
-    )
+def _everything(reasons: dict[str, str], why: str) -> None:
+    rates = ("sustained", "failures", "first_failure_s", "first_exhaustion_s", "exhausted", "recovery_s")
+    _set(reasons, "", rates, why)
     _set(reasons, "sessions.", ALL_SESSIONS, why)
     _set(reasons, "transfers.", ALL_TRANSFERS, why)
     _set(reasons, "peaks.", ALL_PEAKS, why)
 
 
+def _outcomes(reasons: dict[str, str], why: str) -> None:
+    _set(reasons, "", ("failures", "first_failure_s"), why)
+    _set(reasons, "sessions.", ("succeeded", "failed"), why)
+    _set(reasons, "transfers.", ALL_TRANSFERS, why)
+
+
+def _remote(plan: Plan, reasons: dict[str, str]) -> None:
+    own = plan.scenario.target.server is not None
+    _everything(
+        reasons,
+        "the habits of a server that the scenario starts by `command` are not known beforehand"
+        if own
+        else "the server's limits and habits are not known beforehand",
+    )
+
+
+def _between(plan: Plan, setting: Setting, expected: Expected, reasons: dict[str, str]) -> None:
+    """What the router and the wire do that the model has no part for."""
+    lab, way = plan.scenario.lab, setting.way
+    if lab is not None and lab.firewall is not None and lab.firewall.rate_limit is not None:
+        why = "which connections a filter lets through that counts them by rate depends on its token bucket"
+        _everything(reasons, why)
+    if lab is not None and lab.link is not None and lab.link.loss:
+        why = f"{lab.link.loss:.2%} of the packets are lost: which ones, and how long their repetition takes, is chance"
+        for quantity in ("inputs.C", "inputs.L"):
+            reasons.setdefault(quantity, why)
+        _outcomes(reasons, why)
+    waiting = expected.peaks.server_time_wait
+    if way.nat_ports is not None and setting.kernels.client.timestamps and waiting and waiting > way.nat_ports:
+        why = (
+            "the router gives a translated port again while the server keeps the last connection on it in TIME_WAIT: "
+            "with TCP timestamps the server may refuse the SYN (PAWS), and how often shows only in a run"
+        )
+        _outcomes(reasons, why)
+        _set(reasons, "", ("sustained", "exhausted", "first_exhaustion_s", "recovery_s"), why)
+    if setting.kernels.one_host and setting.serving.choice == "kernel":
+        why = "client and server draw their ports from one range, and which of them finds none is a race"
+        _outcomes(reasons, why)
+        _set(reasons, "", ("sustained", "exhausted", "first_exhaustion_s", "recovery_s"), why)
+
+
 def _protection(plan: Plan, reasons: dict[str, str]) -> None:
     """TLS takes round trips and CPU time that the service times leave out."""
-    if plan.scenario.target.tls.mode != "none":
+    target = plan.scenario.target
+    if target.tls.mode != "none" or (target.server is not None and target.server.tls != "none"):
         why = (
             "the service times are those of plain FTP: TLS handshakes and encryption come on top, and are not modelled"
         )
@@ -83,16 +134,17 @@ def _protection(plan: Plan, reasons: dict[str, str]) -> None:
             reasons[quantity] = why
 
 
-def _unmodelled_steps(plan: Plan, reasons: dict[str, str]) -> None:
+def _unmodelled_steps(plan: Plan, setting: Setting, reasons: dict[str, str]) -> None:
     """Steps whose course the model does not know: it takes active mode for passive, and an abort for one command."""
     mode = plan.scenario.client.mode
     for name in plan.used_flows:
         for step in unroll(plan.scenario.flows[name]):
             opens = step.operation in TRANSFERS
-            active = opens and (step.options.mode or mode) in ACTIVE
+            active = opens and (step.options.mode or mode) in ACTIVE and not _listens_alone(plan, setting, step)
             if active:
                 why = (
-                    f"flow {name} transfers in active mode, in which the server connects: the model knows passive alone"
+                    f"flow {name} transfers in active mode: which port the server connects from, and whether its own "
+                    "TIME_WAIT lets it, only a run shows"
                 )
             elif step.operation is Operation.ABORT:
                 why = f"flow {name} aborts transfers: how far they come, and what that takes of ports, only a run shows"
@@ -107,6 +159,13 @@ def _unmodelled_steps(plan: Plan, reasons: dict[str, str]) -> None:
                 _set(reasons, "sessions.", ALL_SESSIONS, why)
                 _set(reasons, "transfers.", ALL_TRANSFERS, why)
                 _set(reasons, "peaks.", ALL_PEAKS, why)
+
+
+def _listens_alone(plan: Plan, setting: Setting, step: PlannedStep) -> bool:
+    """Tell whether only the client's ports decide about a transfer in active mode: the client closes it first."""
+    server = plan.scenario.target.server
+    known = setting.serving.known and server is not None and server.name != "aioftp"  # aioftp knows no PORT
+    return known and closes_first(step) is Side.CLIENT and plan.scenario.client.active_ports is not None
 
 
 def _speed(plan: Plan, expected: Expected, reasons: dict[str, str]) -> None:
@@ -131,8 +190,8 @@ def _speed(plan: Plan, expected: Expected, reasons: dict[str, str]) -> None:
             _set(reasons, "sessions.", ("succeeded", "failed"), why)
             _set(reasons, "transfers.", ALL_TRANSFERS, why)
             _set(reasons, "", ("failures", "first_failure_s", "first_exhaustion_s", "recovery_s"), why)
-    nothing_ran_out = expected.sustained is not None and expected.sustained.method == "achieved, nothing ran out"
-    if nothing_ran_out and any(isinstance(load, CLOSED) for load in loads):
+    achieved = expected.sustained is not None and expected.sustained.method == "achieved, nothing ran out"
+    if achieved and expected.exhausted is Cause.NONE and any(isinstance(load, CLOSED) for load in loads):
         why = "nothing runs out: a closed load goes as fast as the two hosts let it"
         reasons.setdefault("expected.sustained", why)
     if any(_at_one_instant(load) > 1 for load in loads):
@@ -148,17 +207,20 @@ def _too_long(reasons: dict[str, str]) -> None:
     _set(reasons, "peaks.", ALL_PEAKS, why)
 
 
-def _backlog(plan: Plan, reasons: dict[str, str]) -> None:
+def _backlog(plan: Plan, setting: Setting, reasons: dict[str, str]) -> None:
     """A burst beyond the backlog of a listener that accepts as fast as it can: a race that the kernel decides."""
-    emulator = plan.scenario.target.emulator
-    if emulator is None or emulator.accept_rate is not None:
+    serving = setting.serving
+    if serving.backlog is None or serving.accept_interval_ns is not None:
         return
+    backlog = min(serving.backlog, setting.kernels.server.somaxconn)
     largest = max(_at_one_instant(load) for _, load in plan.loads)
-    if largest > emulator.backlog + 1:
-        reasons["limits.backlog-ghost"] = (
-            f"{largest} sessions arrive at one instant and the listener holds {emulator.backlog + 1}: how many are "
+    if largest > backlog + 1:
+        why = (
+            f"{largest} sessions arrive at one instant and the listener holds {backlog + 1}: how many are "
             "refused or left unheard depends on how fast it accepts and on the kernel's SYN cookie settings"
         )
+        reasons["limits.backlog-ghost"] = why
+        _outcomes(reasons, why)
 
 
 def _at_one_instant(load: AnyLoad) -> int:
@@ -185,8 +247,41 @@ def _named_by_variables(plan: Plan, reasons: dict[str, str]) -> None:
                 return
 
 
-def _races(plan: Plan, expected: Expected, reasons: dict[str, str]) -> None:
+def _speed_of_ports(plan: Plan, setting: Setting, expected: Expected, reasons: dict[str, str]) -> None:
+    """A pool whose ports nobody holds runs out only as transfers take their time, which service times guess."""
+    failures = expected.failures or {}
+    short = {FailureClass.PASSIVE_EXHAUSTED.word, FailureClass.PASSIVE_OUT_OF_RANGE.word} & failures.keys()
+    if not short or plan.scenario.target.emulator is not None or setting.serving.held:
+        return
+    why = (
+        "the server can open a port again at once, so how many are taken depends on how long a transfer takes, which "
+        "the service times only guess"
+    )
+    if setting.serving.choice == "session":
+        why = "a port is free again when its control connection ends: how long that takes the service times only guess"
+    if setting.serving.choice == "tries":
+        why += f"; and which {setting.serving.tries} ports the server draws is chance"
+    _outcomes(reasons, why)
+    _set(reasons, "", ("sustained", "first_exhaustion_s", "recovery_s"), why)
+
+
+def _makes_ghosts(expected: Expected) -> bool:
+    """Tell whether a full accept queue leaves clients connected to nobody."""
+    return expected.exhausted is Cause.BACKLOG_GHOST
+
+
+def _races(plan: Plan, setting: Setting, expected: Expected, reasons: dict[str, str]) -> None:
     """What microseconds decide."""
+    if FailureClass.GREETING_RESET.word in (expected.failures or {}) and setting.serving.accept_interval_ns is not None:
+        why = "whether a reset comes before or after the client's connect has returned, and so its class, is a race"
+        _set(reasons, "", ("failures",), why)
+    if _makes_ghosts(expected):
+        why = "how long a client's kernel goes on telling nobody that it closes depends on its orphan retries"
+        _set(reasons, "peaks.", ("client_time_wait", "client_ephemeral_in_use"), why)
+    nudged = plan.scenario.client.greeting_nudge is not None
+    if nudged and FailureClass.GREETING_SILENT.word in (expected.failures or {}):
+        why = "`client.greeting_nudge` may have the kernel take a ghost in after all, or answer it with RST"
+        _outcomes(reasons, why)
     failures = expected.failures or {}
     flows = [plan.scenario.flows[name] for name in plan.used_flows]
     contested = any(isinstance(flow.on_failure, OnFailure) or transfers_of(flow) > 1 for flow in flows)

@@ -7,9 +7,10 @@ its release on. Nobody may ask with an instant earlier than before: the loop of 
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 
 PORT_BITS = 16
@@ -75,16 +76,93 @@ class PassivePool:
         heappush(self._releases, (instant_ns << PORT_BITS) | port)
 
 
+class RandomPool:
+    """Passive ports given out at random: any free one, or only what a few draws over all of them find."""
+
+    __slots__ = ("_at", "_draw", "_free", "_ports", "_releases", "_tries", "size")
+
+    def __init__(self, ports: Iterable[int], draw: Callable[[int], int], tries: int = 0) -> None:
+        """Make a pool of distinct `ports` (1 to 65535), all free.
+
+        `draw(n)` gives a number from 0 to n - 1. With `tries` above 0 so many ports are drawn, taken or not, before the
+        server gives up; 0 means that it finds a free one wherever there is one.
+        """
+        self._ports = tuple(ports)
+        self._free = list(self._ports)
+        self._at = {port: place for place, port in enumerate(self._free)}
+        self._releases: list[int] = []
+        self._draw = draw
+        self._tries = tries
+        self.size = len(self._free)
+
+    def take(self, now_ns: int) -> int:
+        """Take a port; 0 when none is found."""
+        releases = self._releases
+        limit = (now_ns + 1) << PORT_BITS
+        while releases and releases[0] < limit:
+            port = heappop(releases) & PORT_MASK
+            self._at[port] = len(self._free)
+            self._free.append(port)
+        if not self._free:
+            return 0
+        if not self._tries:
+            return self._remove(self._free[self._draw(len(self._free))])
+        for _ in range(self._tries):
+            port = self._ports[self._draw(len(self._ports))]
+            if port in self._at:
+                return self._remove(port)
+        return 0
+
+    def _remove(self, port: int) -> int:
+        place = self._at.pop(port)
+        last = self._free.pop()
+        if last != port:
+            self._free[place] = last
+            self._at[last] = place
+        return port
+
+    def release_at(self, port: int, instant_ns: int) -> None:
+        """Say when a taken port is free again."""
+        heappush(self._releases, (instant_ns << PORT_BITS) | port)
+
+
+class EscapingPool:
+    """A range that, once used up, gives way to ports that the kernel chooses, and nobody says so."""
+
+    __slots__ = ("_outside", "_range", "escaped", "size")
+
+    def __init__(self, within: PassivePool | RandomPool, outside: PassivePool | RandomPool) -> None:
+        self._range = within
+        self._outside = outside
+        self.escaped: set[int] = set()
+        """Ports outside the range that are taken, or were."""
+        self.size = within.size
+
+    def take(self, now_ns: int) -> int:
+        """Take a port of the range, else one outside; 0 only when the kernel has none either."""
+        port = self._range.take(now_ns)
+        if not port:
+            port = self._outside.take(now_ns)
+            self.escaped.add(port)
+        return port
+
+    def release_at(self, port: int, instant_ns: int) -> None:
+        """Say when a taken port is free again."""
+        (self._outside if port in self.escaped else self._range).release_at(port, instant_ns)
+
+
 class AcceptQueue:
     """A listener that accepts evenly spaced connections; the kernel holds `backlog` + 1 while they wait."""
 
-    __slots__ = ("_backlog", "_interval_ns", "_next_ns", "_waiting")
+    __slots__ = ("_backlog", "_interval_ns", "_next_ns", "_waiting", "refused")
 
     def __init__(self, interval_ns: int, backlog: int) -> None:
         self._interval_ns = interval_ns
         self._backlog = backlog
         self._next_ns = 0
         self._waiting: deque[int] = deque()
+        self.refused = 0
+        """Connections that found it full."""
 
     def join(self, now_ns: int) -> int | None:
         """Return when a connection that arrives now is accepted; None when the queue is full."""
@@ -92,6 +170,7 @@ class AcceptQueue:
         while waiting and waiting[0] <= now_ns:
             waiting.popleft()
         if len(waiting) > self._backlog:
+            self.refused += 1
             return None
         accepted_ns = max(now_ns, self._next_ns)
         self._next_ns = accepted_ns + self._interval_ns
@@ -102,17 +181,19 @@ class AcceptQueue:
 class Occupancy:
     """When places were taken and freed; what a sampler would have seen at any instant."""
 
-    __slots__ = ("ends", "starts")
+    __slots__ = ("_sorted", "ends", "starts")
 
     def __init__(self) -> None:
-        self.starts: list[int] = []
-        self.ends: list[int] = []
+        self.starts = array("q")
+        self.ends = array("q")
+        self._sorted = True
 
     def add(self, start_ns: int, end_ns: int) -> None:
         """Note one place taken in [start, end); an empty interval counts nothing."""
         if end_ns > start_ns:
             self.starts.append(start_ns)
             self.ends.append(end_ns)
+            self._sorted = False
 
     def level(self, instant_ns: int) -> int:
         """Return the places taken at an instant."""
@@ -136,6 +217,7 @@ class Occupancy:
         return self.ends[-1] if self.ends else None
 
     def _sort(self) -> None:
-        """Put both lists in order: cheap where they nearly are, which they are by the way in which they grow."""
-        self.starts.sort()
-        self.ends.sort()
+        """Put both in order: cheap where they nearly are, which they are by the way in which they grow."""
+        if not self._sorted:
+            self.starts, self.ends = array("q", sorted(self.starts)), array("q", sorted(self.ends))
+            self._sorted = True

@@ -5,16 +5,16 @@ Pure: no clock, no file. `ftpstorm.records.prediction_file` writes the result an
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from ftpstorm.limits.limit import Limit, Symbol
 from ftpstorm.limits.occupancy import occupancy, time_to_exhaustion_s
 from ftpstorm.limits.ports import LINUX_EPHEMERAL_RANGE
-from ftpstorm.limits.timewait import LINUX_TIME_WAIT
 from ftpstorm.plan.plan import Plan, ends_early, load_end_ns, transfers_of
 from ftpstorm.records.estimate import sustained_rate
-from ftpstorm.simulate.bounds import path_limits
+from ftpstorm.simulate.bounds import path_limits, pool_hold
 from ftpstorm.simulate.events import Simulation
+from ftpstorm.simulate.kernels import Kernels, Suppose
 from ftpstorm.simulate.openings import leave_open
 from ftpstorm.simulate.pool import Occupancy
 from ftpstorm.simulate.prediction import (
@@ -28,9 +28,10 @@ from ftpstorm.simulate.prediction import (
     Prediction,
 )
 from ftpstorm.simulate.service import ServiceTimes
+from ftpstorm.simulate.serving import Serving
 from ftpstorm.simulate.shape import Shape, shape_of
 from ftpstorm.simulate.tally import Tally
-from ftpstorm.simulate.world import Occupancies, client_ports_of
+from ftpstorm.simulate.world import Occupancies, Setting, client_ports_of
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import Cause, FailureClass, Outcome
 
@@ -46,22 +47,31 @@ def predict(
     *,
     stamped_at: str | None = None,
     sessions_max: int = SESSIONS_MAX,
+    suppose: Suppose | None = None,
 ) -> Prediction:
     """Predict what `plan` will do.
 
     `service` states how long the pieces of a session take (default: loopback); `stamped_at` (UTC, ISO 8601) is kept as
-    given. The same arguments give the same prediction. Raises ValueError for a flow of more steps than a plan may have.
+    given; `suppose` puts documented platforms in the place of the plan's own hosts. The same arguments give the same
+    prediction. Raises ValueError for a flow of more steps than a plan may have.
     """
-    simulation = Simulation(plan, service, sessions_max=sessions_max)
-    shape = shape_of(plan, simulation.loads, simulation.service)
-    limits = path_limits(plan, shape)
+    simulation = Simulation(plan, service, sessions_max=sessions_max, suppose=suppose)
     tally = Tally()
     for table, row in simulation.rows():
         tally.feed(table, row)
+    return predict_from(simulation, tally, stamped_at=stamped_at)
+
+
+def predict_from(simulation: Simulation, tally: Tally, *, stamped_at: str | None = None) -> Prediction:
+    """Return the prediction that a simulation gives whose rows have all been fed to `tally`."""
+    plan, setting = simulation.plan, simulation.setting
     tally.sort()
-    estimator = _estimator(plan, shape)
+    tally.name_causes(simulation.causes)
+    shape = shape_of(plan, simulation.loads, simulation.service)
+    limits = path_limits(plan, shape, setting)
+    estimator = _estimator(plan, shape, setting, tally.exhausted)
     expected, not_predicted = leave_open(
-        plan, limits, simulation.cut_at_ns, _expected(plan, simulation, tally, estimator)
+        plan, setting, limits, simulation.cut_at_ns, _expected(plan, simulation, tally, estimator)
     )
     binding = next((limit for limit in limits if limit.binding), None)
     return Prediction(
@@ -70,13 +80,13 @@ def predict(
         scenario=plan.scenario.name,
         variant=plan.variant,
         service=simulation.service,
-        inputs=_inputs(plan, shape),
-        assumptions=_assumptions(plan),
+        inputs=_inputs(plan, shape, setting),
+        assumptions=_assumptions(plan, setting),
         limits=limits,
         binding=None if binding is None else binding.name,
         offered_per_s=shape.offered_per_s,
         ceiling_per_s=_ceiling(limits),
-        figures=_figures(plan, shape),
+        figures=_figures(plan, shape, setting),
         estimator=estimator,
         expected=expected,
         simulated_until_s=None if simulation.cut_at_ns is None else simulation.cut_at_ns / NS_PER_S,
@@ -88,70 +98,116 @@ def predict(
 
 
 def _ceiling(limits: tuple[Limit, ...]) -> float | None:
-    return next((limit.per_s for limit in limits if limit.name is Cause.SERVER_PASSIVE_POOL), None)
+    pools = (Cause.SERVER_PASSIVE_POOL, Cause.SERVER_PASSIVE_POOL_ESCAPED)
+    return next((limit.per_s for limit in limits if limit.name in pools), None)
 
 
-def _inputs(plan: Plan, shape: Shape) -> dict[str, Symbol]:
-    ports = client_ports_of(plan)
+def _inputs(plan: Plan, shape: Shape, setting: Setting) -> dict[str, Symbol]:
+    ports = client_ports_of(plan, setting)
+    waits = setting.kernels.client.time_wait.hold
     inputs = {
         "r": Symbol(value=shape.offered_per_s, unit="1/s", meaning="offered while loads run"),
         "C": Symbol(value=shape.passive_s, unit="s", meaning="mean time a transfer uses a passive port"),
         "L": Symbol(value=shape.session_s, unit="s", meaning="mean time a session is open when nothing fails"),
         "P": Symbol(value=ports.ports, unit="ports", meaning="ephemeral ports of the client"),
         "S": Symbol(value=ports.sources, unit="addresses", meaning="source addresses of the client"),
-        "T": Symbol(
-            value=LINUX_TIME_WAIT.effective_s, unit="s", meaning="TIME_WAIT of a Linux kernel (60.02 to 62.07)"
-        ),
+        "T": Symbol(value=waits.effective_s, unit="s", meaning=f"TIME_WAIT of the client: {waits.why}"),
         "T_client": Symbol(value=ports.hold.effective_s, unit="s", meaning=f"of it on the client: {ports.hold.why}"),
     }
-    emulator = plan.scenario.target.emulator
-    if emulator is not None:
-        held = shape.held_part * emulator.hold.for_ / NS_PER_S
-        inputs["N"] = Symbol(value=emulator.passive_count, unit="ports", meaning="ports of the passive pool")
-        inputs["H"] = Symbol(value=held, unit="s", meaning="mean time a passive port is held after a transfer")
+    server = setting.kernels.server
+    if server.said or setting.serving.known:
+        hold = server.time_wait.hold
+        inputs["T_server"] = Symbol(value=hold.effective_s, unit="s", meaning=f"TIME_WAIT of the server: {hold.why}")
+    if setting.serving.ports is not None:
+        held = pool_hold(plan, shape, setting)
+        assert held is not None
+        count = len(setting.serving.ports)
+        inputs["N"] = Symbol(value=count, unit="ports", meaning="ports of the passive pool")
+        inputs["H"] = Symbol(
+            value=held.effective_s, unit="s", meaning="mean time a passive port is held after a transfer"
+        )
     return inputs
 
 
-def _figures(plan: Plan, shape: Shape) -> tuple[Figure, ...]:
+def _figures(plan: Plan, shape: Shape, setting: Setting) -> tuple[Figure, ...]:
     """The pool's occupancy and first exhaustion by Little's law, where the offered rate is one number."""
-    emulator = plan.scenario.target.emulator
-    if emulator is None or shape.offered_per_s is None or not shape.counts_transfers or len(plan.loads) > 1:
+    serving = setting.serving
+    held = pool_hold(plan, shape, setting)
+    if serving.ports is None or held is None or serving.choice == "session" or shape.active_part:
         return ()
-    rate, connection = shape.offered_per_s, shape.passive_s
-    hold = shape.held_part * emulator.hold.for_ / NS_PER_S
+    if shape.offered_per_s is None or not shape.counts_transfers or len(plan.loads) > 1:
+        return ()
+    rate, connection, hold = shape.offered_per_s, shape.passive_s, held.effective_s
     wanted = occupancy(rate, connection, hold)
-    every = {key: symbol for key, symbol in _inputs(plan, shape).items() if key in ("r", "H", "C", "N")}
+    every = {key: symbol for key, symbol in _inputs(plan, shape, setting).items() if key in ("r", "H", "C", "N")}
     figures = [
         Figure(name="passive ports wanted", value=wanted, unit="ports", equation="r x (H + C)", symbols=every),
     ]
-    first = time_to_exhaustion_s(emulator.passive_count, rate, connection, hold)
+    first = time_to_exhaustion_s(len(serving.ports), rate, connection, hold)
     if first is not None:
         figures.append(Figure(name="time to first exhaustion", value=first, unit="s", equation="N/r", symbols=every))
     return tuple(figures)
 
 
-def _assumptions(plan: Plan) -> tuple[str, ...]:
-    host = plan.host
+def _assumptions(plan: Plan, setting: Setting) -> tuple[str, ...]:
+    kernels, serving = setting.kernels, setting.serving
     said = [
         "services take as long as `service` says; the server does one thing at a time, the client never waits for CPU",
         "each arrival starts when it is due",
-        f"TIME_WAIT lasts {LINUX_TIME_WAIT.low_s:g} to {LINUX_TIME_WAIT.high_s:g} s, {LINUX_TIME_WAIT.effective_s:g} s "
-        "in the mean, and stays with the side that closes first: control after QUIT and downloads with the server, "
-        "uploads with the client",
+        *(f"TIME_WAIT {_waiting(kernels, name)}" for name in ("client", "server")),
+        "TIME_WAIT stays with the side that closes first: control after QUIT and downloads with the server, uploads "
+        "with the client",
         "an incoming SYN replaces a TIME_WAIT of the server, so the server keeps at most one for each 4-tuple",
         "after a failed step: " + "; ".join(_habits(plan)),
     ]
-    if host.port_range is None:
+    if not kernels.client.said:
         first, last = LINUX_EPHEMERAL_RANGE
         said.append(f"the host did not say its ephemeral range: {first} to {last}, the kernel's default")
     if plan.shard[1] > 1 or plan.workers > 1:
         said.append("counts are of the whole plan, all shards and workers together")
-    emulator = plan.scenario.target.emulator
-    if emulator is not None and emulator.accept_rate is not None:
-        said.append("a connection beyond the backlog is left unheard until the greeting's timeout (SYN cookies are on)")
-    if emulator is None:
+    if serving.accept_interval_ns is not None:
+        said.append(f"a connection beyond the backlog {_beyond(kernels)}")
+    if plan.scenario.target.server is not None and serving.known:
+        said.append(f"{serving.name} does as its measured release did: {_server_habit(serving)}")
+    if setting.way.nat_ports is not None:
+        said.append("a closed connection's translated port is free " + _until(setting.way.nat_hold.effective_s))
+    if not serving.known:
         said.append("the server refuses nothing")
     return tuple(said)
+
+
+def _waiting(kernels: Kernels, side: Literal["client", "server"]) -> str:
+    kernel = kernels.client if side == "client" else kernels.server
+    hold = kernel.time_wait.hold
+    length = f"{hold.effective_s:g} s"
+    if hold.high_s > hold.low_s:
+        length = f"{hold.low_s:g} to {hold.high_s:g} s, {hold.effective_s:g} s in the mean"
+    platform = "" if kernel.platform is None else f" ({kernel.platform})"
+    return f"of the {side}{platform} lasts {length}"
+
+
+def _beyond(kernels: Kernels) -> str:
+    if kernels.server.syncookies:
+        return "is left unheard until the greeting's timeout (SYN cookies are on)"
+    if kernels.server.abort_on_overflow:
+        return "is reset (tcp_syncookies=0, tcp_abort_on_overflow=1)"
+    return "sends its SYN again after 1, 3, 7 ... s until there is room (tcp_syncookies=0)"
+
+
+def _until(hold_s: float) -> str:
+    return f"{hold_s:g} s later" if hold_s else "at once"
+
+
+def _server_habit(serving: Serving) -> str:
+    choices = {
+        "oldest": "the port that has been free longest",
+        "random": "any free port of its range",
+        "tries": f"at most {serving.tries} ports of its range drawn at random",
+        "kernel": "the kernel's choice, which no TIME_WAIT may hold",
+        "session": "one port for each control connection",
+    }
+    full = "opens one outside the range" if serving.escapes else f"answers {serving.reply!r}"
+    return f"{choices[serving.choice]}; where there is none it {full}"
 
 
 def _habits(plan: Plan) -> list[str]:
@@ -167,17 +223,30 @@ def _habits(plan: Plan) -> list[str]:
 # --- simulated --------------------------------------------------------------------------------------------------------
 
 
-def _estimator(plan: Plan, shape: Shape) -> EstimatorInputs:
+def _estimator(plan: Plan, shape: Shape, setting: Setting, exhausted: Cause) -> EstimatorInputs:
+    """The resource whose rounds are counted: the client's ports where they are what runs out, else the pool."""
     emulator = plan.scenario.target.emulator
     ends = [load_end_ns(load) for _, load in plan.loads if not ends_early(load)]
     certain = min(max(ends, default=0), plan.scenario.stop.max_duration)
+    size: int | None = None
+    hold: int | None = None
+    by = FailureClass.PASSIVE_EXHAUSTED
+    if exhausted in (Cause.CLIENT_EPHEMERAL_PORTS, Cause.CLIENT_BIND_HABIT):
+        by = FailureClass.LOCAL_PORTS_EXHAUSTED
+        hold = round(client_ports_of(plan, setting).hold.effective_s * NS_PER_S)
+    elif emulator is not None:
+        size, hold = emulator.passive_count, 0 if emulator.hold.after == "none" else emulator.hold.for_
+    elif setting.serving.held and setting.serving.ports is not None:
+        size = len(setting.serving.ports)
+        hold = round(setting.kernels.server.time_wait.hold.effective_s * NS_PER_S)
     return EstimatorInputs(
         load_start_ns=shape.load_start_ns,
         load_end_ns=None if certain < shape.load_end_ns else shape.load_end_ns,
         load_end_at_least_ns=certain,
         load_end_at_most_ns=shape.load_end_ns,
-        pool_size=None if emulator is None else emulator.passive_count,
-        hold_ns=None if emulator is None else 0 if emulator.hold.after == "none" else emulator.hold.for_,
+        pool_size=size,
+        hold_ns=hold,
+        exhausted_by=by.word,
     )
 
 
@@ -190,7 +259,7 @@ def _expected(plan: Plan, simulation: Simulation, tally: Tally, estimator: Estim
         load_end_ns = min(estimator.load_end_at_most_ns, max(estimator.load_end_at_least_ns, tally.last_start_ns or 0))
     seen_until_ns = load_end_ns if simulation.cut_at_ns is None else min(load_end_ns, simulation.cut_at_ns)
     seen_until_ns = max(seen_until_ns, estimator.load_start_ns)
-    pool_empty_ns = tally.first_ns.get(FailureClass.PASSIVE_EXHAUSTED)
+    pool_empty_ns = tally.first_ns.get(FailureClass.from_word(estimator.exhausted_by))
     sustained = sustained_rate(
         tally.success_ns,
         seen_until_ns,
@@ -207,7 +276,7 @@ def _expected(plan: Plan, simulation: Simulation, tally: Tally, estimator: Estim
         first_failure_s=None if first_ns is None else first_ns / NS_PER_S,
         first_exhaustion_s=None if first_ns is None or not ran_out else first_ns / NS_PER_S,
         exhausted=exhausted,
-        peaks=_peaks(plan, simulation.world.occupancies),
+        peaks=_peaks(plan, simulation),
         recovery_s=_recovery_s(exhausted, simulation.world.occupancies, load_end_ns),
     )
 
@@ -245,8 +314,9 @@ def _transfers(plan: Plan, tally: Tally) -> ExpectedTransfers:
     )
 
 
-def _peaks(plan: Plan, seen: Occupancies) -> ExpectedPeaks:
-    ports = client_ports_of(plan)
+def _peaks(plan: Plan, simulation: Simulation) -> ExpectedPeaks:
+    setting, seen = simulation.setting, simulation.world.occupancies
+    ports = client_ports_of(plan, setting)
     control, data = seen.server_control_time_wait.peak(), seen.server_data_time_wait.peak()
     if not ports.port_space:
         control = min(control, ports.control_budget)
@@ -255,18 +325,23 @@ def _peaks(plan: Plan, seen: Occupancies) -> ExpectedPeaks:
         client_ephemeral_in_use=seen.client_ports.peak(),
         client_time_wait=seen.client_time_wait.peak(),
         server_time_wait=control + data,
-        passive_pool_taken=seen.passive_pool.peak() if plan.scenario.target.emulator is not None else None,
+        passive_pool_taken=seen.passive_pool.peak() if setting.serving.known else None,
         sessions=seen.sessions.peak(),
+        connections=seen.connections.peak(),
     )
 
 
 def _recovery_s(exhausted: Cause, seen: Occupancies, load_end_ns: int) -> float | None:
-    """The pool's or the client's ports, whichever ran out, until the last of them is free."""
+    """Whichever resource ran out, until the last of its places is free."""
     resource: Occupancy | None = {
         Cause.SERVER_PASSIVE_POOL: seen.passive_pool,
+        Cause.SERVER_PASSIVE_POOL_ESCAPED: seen.passive_pool,
         Cause.CLIENT_EPHEMERAL_PORTS: seen.client_ports,
         Cause.CLIENT_BIND_HABIT: seen.client_ports,
+        Cause.ACTIVE_PORT_REUSED: seen.client_ports,
         Cause.SERVER_CONNECTION_CAP: seen.sessions,
+        Cause.PER_ADDRESS_LIMIT: seen.sessions,
+        Cause.NAT_POOL: seen.sessions,
     }.get(exhausted)
     last = None if resource is None else resource.last_end_ns()
     return None if last is None else max(0, last - load_end_ns) / NS_PER_S

@@ -55,6 +55,8 @@ class ExpectedPeaks(PredictionModel):
     """Ports of the passive pool listening, in use or held down."""
     sessions: int | None
     """Sessions in flight."""
+    connections: int | None = None
+    """Control and data connections open at one time."""
 
 
 class Expected(PredictionModel):
@@ -87,7 +89,7 @@ class NotPredicted(PredictionModel):
 class EstimatorInputs(PredictionModel):
     """What `ftpstorm.records.estimate.sustained_rate` is given beside the successes; the report gives it the same.
 
-    The first exhaustion is the first passive-exhausted failure before the load's end.
+    The first exhaustion is the first failure of the class `exhausted_by` before the load's end.
     """
 
     load_start_ns: int
@@ -99,6 +101,7 @@ class EstimatorInputs(PredictionModel):
     load_end_at_most_ns: int
     pool_size: int | None
     hold_ns: int | None
+    exhausted_by: str = "passive-exhausted"
 
 
 class Figure(PredictionModel):

@@ -11,27 +11,28 @@ from typing import Final
 
 from ftpstorm.records.schema import ABSENT, UNKNOWN
 from ftpstorm.scenario.flow import Retry
+from ftpstorm.simulate.admission import admit
+from ftpstorm.simulate.exchange import (
+    ESCAPED,
+    FAILED,
+    INTERRUPTED,
+    NO_DATA,
+    SUCCEEDED,
+    Data,
+    active,
+    filtered,
+    transfer,
+)
+from ftpstorm.simulate.pool import Places
+from ftpstorm.simulate.serving import Failure
 from ftpstorm.simulate.stages import Stage
-from ftpstorm.simulate.world import CAP_TEXT, POOL_TEXT, LoadModel, Row, World
-from ftpstorm.units import NS_PER_S
+from ftpstorm.simulate.world import LoadModel, Row, World
 from ftpstorm.vocabulary import FailureClass, Outcome, Phase, Side
 
 Script = Generator[int, None, int]
 """Yields the next instant, never earlier than the last; returns when the session ended."""
 
-ECONNRESET = 104
-
-Failure = tuple[FailureClass, Phase, int, int, int, int]
-"""Class, phase, control_survived, FTP code, errno, text id."""
 NO_FAILURE: Final[Failure] = (FailureClass.NONE, Phase.NONE, UNKNOWN, 0, 0, 0)
-
-Data = tuple[int, int, int, int, int, int, int]
-"""Passive port, local port, bytes, and the stamps: passive reply, connected, first byte, end of data."""
-NO_DATA: Final[Data] = (0, 0, 0, ABSENT, ABSENT, ABSENT, ABSENT)
-
-SUCCEEDED = int(Outcome.SUCCEEDED)
-FAILED = int(Outcome.FAILED)
-INTERRUPTED = int(Outcome.INTERRUPTED)
 
 
 def drop_row(load: LoadModel, number: int, intended_ns: int) -> Row:
@@ -44,10 +45,11 @@ class Session:
     """The state of one session while its script runs."""
 
     __slots__ = (
+        "_holding",
         "bytes",
-        "capped",
         "connected_ns",
         "connects",
+        "dead",
         "failed",
         "first",
         "greeting_ns",
@@ -62,6 +64,8 @@ class Session:
         "now",
         "number",
         "operations",
+        "own_port",
+        "own_since_ns",
         "world",
     )
 
@@ -75,12 +79,15 @@ class Session:
         self.listening = 0
         """A passive port that was given and not connected to."""
         self.listening_ns = 0
-        self.capped = False
-        """It holds a place of the connection cap."""
+        self.own_port = self.own_since_ns = 0
+        """The passive port that the control connection keeps, with a server that gives each one."""
+        self.dead = False
+        """The server has closed the control connection."""
         self.keeper: Side | None = Side.CLIENT
         """Who keeps the control connection's TIME_WAIT: the client, unless the server closes first."""
         self.first: Failure | None = None
         self.interrupted = False
+        self._holding: list[tuple[Places, int]] | None = None
 
     def script(self) -> Script:
         """Run the session from its arrival to its end."""
@@ -91,75 +98,55 @@ class Session:
             return self._end()
         self.connects = 1
         self.local_port = world.draw_port()
-        self.connected_ns = self.now = start + world.service.connect_ns
-        if (yield from self._admit()) and self._greet():
+        if world.simple:
+            self.connected_ns = self.now = start + world.service.connect_ns
+            admitted = True
+        else:
+            admitted = yield from admit(self)
+        if admitted and self._greet():
             yield from self._steps()
         if self.listening:
             self._return_listener(self.now)
-        if self.capped and world.cap is not None:
-            world.cap.release_at(self.now)
+        if self.own_port:
+            self._return_own_port()
+        if self._holding is not None:
+            for places, after_ns in self._holding:
+                places.release_at(self.now + after_ns)
         world.close_connection(start, self.now, self.keeper, control=True)
         return self._end()
 
     # --- up to the greeting -------------------------------------------------------------------------------------------
 
-    def _admit(self) -> Generator[int, None, bool]:
-        """Wait to be accepted and pass the connection cap; tell whether the server took the session on."""
-        world = self.world
-        if world.queue is None and world.cap is None:
-            return True
-        deadline = self.connected_ns + world.greeting_timeout_ns
-        accepted = self.connected_ns if world.queue is None else world.queue.join(self.connected_ns)
-        if accepted is None or accepted > deadline:
-            # A full queue on a stock Linux leaves the client connected and unheard (SYN cookies are on).
-            self._silent(deadline)
-            return False
-        if accepted > self.load.cut_ns:
-            self._interrupt()
-            return False
-        self.now = accepted
-        yield accepted
-        if world.cap is None:
-            return True
-        self.capped = world.cap.take(accepted)
-        if not self.capped:
-            self._turned_away()
-        return self.capped
-
-    def _turned_away(self) -> None:
-        answer = self.world.cap_answer
-        self.now += self.world.service.reply_ns
-        self.keeper = None if answer == "reset" else Side.SERVER
-        phase = Phase.GREETING
-        if answer == "421":
-            self.first = (FailureClass.BUSY_AT_GREETING, phase, 0, 421, 0, CAP_TEXT)
-        elif answer == "eof":
-            self.first = (FailureClass.GREETING_EOF, phase, 0, 0, 0, 0)
-        else:
-            self.first = (FailureClass.GREETING_RESET, phase, 0, 0, ECONNRESET, 0)
+    def hold(self, places: Places, after_ns: int = 0) -> None:
+        """Keep a place that was taken until the session's end, and `after_ns` longer."""
+        if self._holding is None:
+            self._holding = []
+        self._holding.append((places, after_ns))
 
     def _greet(self) -> bool:
         """Read the greeting; False when it does not come in time."""
         world = self.world
-        deadline = self.connected_ns + world.greeting_timeout_ns
+        deadline = self.connected_ns + world.timeouts.greeting
         greeting = world.serve(self.now, world.service.session_work_ns) + world.service.reply_ns
         if greeting > deadline:
-            self._silent(deadline)
+            self.stay_unheard(deadline)
             return False
         if greeting > self.load.cut_ns:
-            self._interrupt()
+            self.interrupt()
             return False
         self.greeting_ns = self.now = greeting
         return True
 
-    def _silent(self, deadline_ns: int) -> None:
+    def stay_unheard(self, deadline_ns: int) -> None:
+        """Give up at `deadline_ns` without a greeting."""
         if deadline_ns > self.load.cut_ns:
-            self._interrupt()
+            self.interrupt()
             return
         self.now = deadline_ns
         self.first = (FailureClass.GREETING_SILENT, Phase.GREETING, 0, 0, 0, 0)
 
-    def _interrupt(self) -> None:
+    def interrupt(self) -> None:
+        """End at the load's last instant."""
         self.interrupted = True
         self.now = max(self.now, self.load.cut_ns)
 
@@ -175,8 +162,11 @@ class Session:
                     failure = yield from self._retry(stage, ordinal, load.retry, failure)
                 if failure is not None:
                     self.first = self.first or failure  # a step that a retry recovered has not failed
-                    if not load.continues:
+                    if self.dead or not load.continues:
                         return
+            elif stage.logs_in and self.world.login_cap is not None:
+                if not (yield from self._login(stage, ordinal, self.world.login_cap)):
+                    return
             else:
                 self._simple(stage, ordinal)
             if self.interrupted:
@@ -190,7 +180,7 @@ class Session:
         """Try a failed step again, as often and for those codes that the flow says; return what it ended with."""
         last: Failure | None = failure
         for attempt in range(1, retry.times + 1):
-            if last is None or ("any" not in retry.on and last[3] not in retry.on):
+            if last is None or self.dead or ("any" not in retry.on and last[3] not in retry.on):
                 break
             self.now += retry.wait_ns(attempt)
             if self.now > self.load.cut_ns:
@@ -214,7 +204,23 @@ class Session:
         elif stage.logs_in:
             self.login_ns = end
         self.now = end
-        self._record(stage, ordinal, 0, outcome, None, start)
+        self.record(stage, ordinal, 0, outcome, None, start)
+
+    def _login(self, stage: Stage, ordinal: int, cap: Places) -> Generator[int, None, bool]:
+        """Log in to a server that counts its users only then; tell whether it took this one."""
+        start, end = self.now, self.now + stage.duration_ns
+        if end <= self.load.cut_ns:
+            yield end
+            if not cap.take(end):
+                most = self.world.serving.login_cap
+                assert most is not None
+                self.now, self.keeper, self.dead = end, Side.SERVER, True
+                self.first = most.failure
+                self.record(stage, ordinal, 0, FAILED, most.failure, start)
+                return False
+            self.hold(cap)
+        self._simple(stage, ordinal)
+        return True
 
     def _passive(self, stage: Stage, ordinal: int, attempt: int) -> Generator[int, None, Failure | None]:
         """Ask for a passive port; transfer through it unless the step is pasv-only. Returns the failure, if any."""
@@ -227,82 +233,65 @@ class Session:
         if answered > cut:
             self._cut_short(stage, ordinal, attempt, start)
             return None
+        if stage.active:
+            return (yield from active(self, stage, ordinal, attempt, start, answered))
         yield asked
         if self.listening:
             self._return_listener(asked)
-        port = 0
-        if world.pool is not None:
+        port = self.own_port
+        if world.pool is not None and not port:
             port = world.pool.take(asked)
             if not port:
                 self.now = answered
-                failure = (world.refusal, Phase.PASSIVE, 1, world.refusal_code, 0, POOL_TEXT)
-                self._record(stage, ordinal, attempt, FAILED, failure, start)
-                return failure
+                self.record(stage, ordinal, attempt, FAILED, world.refusal, start)
+                if not world.refusal[2]:
+                    self.dead, self.keeper = True, Side.SERVER
+                return world.refusal
+            if world.keeps_port:
+                self.own_port, self.own_since_ns = port, asked
         if not stage.transfer:
-            self._leave_listening(port, asked, answered)
+            self.leave_listening(port, asked, answered)
             stamps = (port, 0, 0, answered, ABSENT, ABSENT, ABSENT)
-            self._record(stage, ordinal, attempt, SUCCEEDED, None, start, stamps)
+            self.record(stage, ordinal, attempt, SUCCEEDED, None, start, stamps)
             return None
         if world.data_ports is not None and not world.data_ports.take(asked):
-            self._leave_listening(port, asked, answered)
+            self.leave_listening(port, asked, answered)
             failure = (FailureClass.LOCAL_PORTS_EXHAUSTED, Phase.DATA_CONNECT, 1, 0, world.no_port_errno, 0)
             stamps = (port, 0, 0, answered, ABSENT, ABSENT, ABSENT)
-            self._record(stage, ordinal, attempt, FAILED, failure, start, stamps)
+            self.record(stage, ordinal, attempt, FAILED, failure, start, stamps)
             return failure
-        self._transfer(stage, ordinal, attempt, start, asked, answered, port)
-        return None
+        if world.open_ports is not None and port not in world.open_ports:
+            return filtered(self, stage, ordinal, attempt, start, asked, answered, port)
+        transfer(self, stage, ordinal, attempt, start, asked, answered, port)
+        return ESCAPED if world.escaped is not None and port in world.escaped and not self.interrupted else None
 
-    def _transfer(
-        self, stage: Stage, ordinal: int, attempt: int, start: int, asked: int, answered: int, port: int
-    ) -> None:
-        """Move the payload. Nothing that others do can change it any more, so it is all decided here."""
-        world = self.world
-        service = world.service
-        connected = answered + service.connect_ns
-        first_byte = world.serve(connected, service.transfer_work_ns) + service.first_byte_ns
-        size = stage.moved_bytes(self.number + ordinal)
-        data_end = closed = first_byte + service.payload_ns(size)
-        end = data_end + service.final_reply_ns
-        outcome, moved, keeper = SUCCEEDED, size, stage.keeper
-        cut = self.load.cut_ns
-        if end > cut:
-            outcome, end = INTERRUPTED, cut
-            self.interrupted = True
-            if data_end > cut:
-                closed, data_end, keeper = cut, ABSENT, Side.CLIENT  # gives up in the middle and closes
-                moved = max(0, cut - first_byte) * service.bytes_per_s // NS_PER_S
-            connected = connected if connected <= cut else ABSENT
-            first_byte = first_byte if first_byte <= cut else ABSENT
-        self.connects += 1
-        self.bytes += moved
-        self.now = end
-        world.close_connection(answered, closed, keeper, control=False)
-        if world.pool is not None:
-            free = closed + stage.hold_ns
-            world.pool.release_at(port, free)
-            world.occupancies.passive_pool.add(asked, free)
-        stamps = (port, world.draw_port(), moved, answered, connected, first_byte, data_end)
-        self._record(stage, ordinal, attempt, outcome, None, start, stamps)
-
-    def _leave_listening(self, port: int, asked_ns: int, now_ns: int) -> None:
+    def leave_listening(self, port: int, asked_ns: int, now_ns: int) -> None:
         self.listening, self.listening_ns, self.now = port, asked_ns, now_ns
 
     def _cut_short(self, stage: Stage, ordinal: int, attempt: int, start: int) -> None:
         self.interrupted = True
         self.now = max(start, self.load.cut_ns)
-        self._record(stage, ordinal, attempt, INTERRUPTED, None, start)
+        self.record(stage, ordinal, attempt, INTERRUPTED, None, start)
 
     def _return_listener(self, now_ns: int) -> None:
         """Free a port that nobody connected to: no connection ended, so nothing is held."""
         pool = self.world.pool
-        if pool is not None:
+        if pool is not None and not self.own_port:
             pool.release_at(self.listening, now_ns)
             self.world.occupancies.passive_pool.add(self.listening_ns, now_ns)
+            self.world.occupancies.passive_in_use.add(self.listening_ns, now_ns)
         self.listening = 0
+
+    def _return_own_port(self) -> None:
+        """Free the port that the control connection kept."""
+        assert self.world.pool is not None
+        self.world.pool.release_at(self.own_port, self.now)
+        self.world.occupancies.passive_pool.add(self.own_since_ns, self.now)
+        self.world.occupancies.passive_in_use.add(self.own_since_ns, self.now)
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
-    def _record(
+    def record(
         self,
         stage: Stage,
         ordinal: int,
@@ -320,9 +309,32 @@ class Session:
             outcome_words = failure
             self.failed += 1
         failed, phase, survived, code, errno, text = outcome_words
-        load, mode = self.load.index, stage.mode
-        head = (load, self.number, ordinal, attempt, stage.operation, outcome, failed, phase, mode)
-        self.world.operation_rows.append((*head, survived, code, errno, text, *data[:3], start, *data[3:], self.now))
+        self.world.operation_rows.append(
+            (
+                self.load.index,
+                self.number,
+                ordinal,
+                attempt,
+                stage.operation,
+                outcome,
+                failed,
+                phase,
+                stage.mode,
+                survived,
+                code,
+                errno,
+                text,
+                data[0],
+                data[1],
+                data[2],
+                start,
+                data[3],
+                data[4],
+                data[5],
+                data[6],
+                self.now,
+            )
+        )
 
     def _end(self) -> int:
         """Write the session's row; free its slot."""
@@ -344,7 +356,7 @@ class Session:
                 code,
                 errno,
                 text,
-                0,
+                self.number // world.sources % world.targets,
                 self.number % world.sources,
                 self.local_port,
                 self.operations,

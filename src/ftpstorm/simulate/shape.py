@@ -31,6 +31,10 @@ class Shape:
     """Part of the transfers whose passive port the emulator holds afterwards."""
     client_first_part: float
     """Part of the transfers whose TIME_WAIT the client keeps."""
+    server_first_part: float
+    """Part of the transfers whose TIME_WAIT the server keeps; those reset leave none."""
+    active_part: float
+    """Part of the transfers in active mode."""
     control_client_first_part: float
     """Part of the sessions whose control connection the client closes first: without QUIT, or as the scenario says."""
     data_s: float
@@ -63,6 +67,8 @@ def shape_of(plan: Plan, loads: Sequence[LoadModel], service: ServiceTimes) -> S
         passive_s=_mean((w, service.passive_life_ns(s.size_bytes)) for w, s in weighted) / NS_PER_S,
         held_part=_mean((w, float(s.hold_ns > 0)) for w, s in weighted),
         client_first_part=_mean((w, float(s.keeper is Side.CLIENT)) for w, s in weighted),
+        server_first_part=_mean((w, float(s.keeper is Side.SERVER)) for w, s in weighted),
+        active_part=_mean((w, float(s.active)) for w, s in weighted),
         control_client_first_part=mean(_client_keeps_control),
         data_s=_mean((w, service.passive_life_ns(s.size_bytes) - service.reply_ns / 2) for w, s in weighted) / NS_PER_S,
         offered_per_s=_offered_per_s(loads, counts_transfers=per_session > 0),

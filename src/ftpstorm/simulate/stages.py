@@ -10,12 +10,13 @@ from ftpstorm.plan.plan import AnyLoad, HoldStep, PlannedStep, session_steps, un
 from ftpstorm.scenario.flow import Flow
 from ftpstorm.scenario.load import HoldSessions
 from ftpstorm.scenario.schema import Scenario
-from ftpstorm.scenario.target import Hold, Target
+from ftpstorm.scenario.target import Hold
 from ftpstorm.simulate.service import ServiceTimes
 from ftpstorm.vocabulary import TRANSFERS, DataMode, Operation, Side
 
 LOGIN_REPLIES: Final = 3
 """USER, PASS and TYPE."""
+_MODES: Final = {"pasv": DataMode.PASV, "active": DataMode.PORT, "eprt": DataMode.EPRT}
 LISTING_LINE_BYTES: Final = 64
 """About what one file takes in a listing."""
 
@@ -30,7 +31,7 @@ class Stage:
     transfer: bool
     """Opens a data connection and moves bytes."""
     passive: bool
-    """Asks for a passive port (a transfer, or pasv-only)."""
+    """Asks for a data connection (a transfer), or for a passive port alone (pasv-only)."""
     duration_ns: int
     """Of a step without data connection: its replies, or the pause."""
     size_bytes: int
@@ -39,6 +40,8 @@ class Stage:
     """Which side keeps the TIME_WAIT of the data connection, or of control where the step quits; None for neither."""
     hold_ns: int
     """How long the emulator holds the passive port after the data connection."""
+    active: bool = False
+    """The server connects, to a port that the client announces."""
     sizes: tuple[int, ...] = ()
     """Where it is one of a list of files or sizes: what sessions and steps move in turn; `size_bytes` is the mean."""
     until_ns: int | None = None
@@ -75,11 +78,6 @@ def holds_port(hold: Hold, first_closer: Side) -> bool:
     )
 
 
-def on_loopback(target: Target) -> bool:
-    """Return whether the target is known to be on loopback: the emulator is, and so are 127/8, ::1 and localhost."""
-    return target.host is None or target.host in ("::1", "localhost") or target.host.startswith("127.")
-
-
 def _stage(step: PlannedStep, scenario: Scenario, service: ServiceTimes, load: AnyLoad | None) -> Stage:
     operation, options = step.operation, step.options
     duration, size, keeper, hold_ns = 0, 0, None, 0
@@ -109,7 +107,7 @@ def _stage(step: PlannedStep, scenario: Scenario, service: ServiceTimes, load: A
     mode = DataMode.NONE
     if passive:
         asked = options.mode or scenario.client.mode
-        mode = DataMode.PASV if asked == "pasv" else DataMode.EPSV
+        mode = _MODES.get(asked, DataMode.EPSV)
     return Stage(
         operation=operation,
         logs_in=operation is Operation.LOGIN,
@@ -121,6 +119,7 @@ def _stage(step: PlannedStep, scenario: Scenario, service: ServiceTimes, load: A
         mode=mode,
         keeper=keeper,
         hold_ns=hold_ns,
+        active=mode in (DataMode.PORT, DataMode.EPRT),
         sizes=sizes if len(sizes) > 1 else (),
         until_ns=options.until_ns if isinstance(options, HoldStep) else None,
     )

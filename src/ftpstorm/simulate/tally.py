@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from ftpstorm.limits.ports import EADDRINUSE
@@ -20,7 +21,14 @@ CAUSES: Final = {
     FailureClass.BUSY_AT_GREETING: Cause.SERVER_CONNECTION_CAP,
     FailureClass.GREETING_EOF: Cause.SERVER_CONNECTION_CAP,
     FailureClass.GREETING_RESET: Cause.SERVER_CONNECTION_CAP,
+    FailureClass.BUSY_AT_LOGIN: Cause.SERVER_CONNECTION_CAP,
     FailureClass.GREETING_SILENT: Cause.SLOW_ACCEPT,
+    FailureClass.PASSIVE_OUT_OF_RANGE: Cause.SERVER_PASSIVE_POOL_ESCAPED,
+    FailureClass.CONTROL_CONNECT_REFUSED: Cause.PER_ADDRESS_LIMIT,
+    FailureClass.CONTROL_CONNECT_TIMEOUT: Cause.NAT_POOL,
+    FailureClass.DATA_CONNECT_TIMEOUT: Cause.FIREWALL_NO_HELPER,
+    FailureClass.DATA_CONNECT_REFUSED: Cause.FIREWALL_NO_HELPER,
+    FailureClass.UNREACHABLE: Cause.FIREWALL_NO_HELPER,
 }
 """What ran out in the model, by the failure that says so."""
 
@@ -30,6 +38,7 @@ class Tally:
 
     __slots__ = (
         "_bind_failed",
+        "_causes",
         "failures",
         "first_ns",
         "last_start_ns",
@@ -54,6 +63,18 @@ class Tally:
         self.first_ns: dict[FailureClass, int] = {}
         """When the client first knew of a failure of each class."""
         self._bind_failed = False
+        self._causes: Mapping[FailureClass, Cause] = {}
+
+    def name_causes(self, causes: Mapping[FailureClass, Cause]) -> None:
+        """Say what ran out where that depends on the plan: put before CAUSES."""
+        self._causes = causes
+
+    def feed_all(self, operations: list[Row], sessions: list[Row]) -> None:
+        """Count many rows."""
+        for row in operations:
+            self._feed_operation(row)
+        for row in sessions:
+            self._feed_session(row)
 
     def feed(self, table: Table, row: Row) -> None:
         """Count one row."""
@@ -102,6 +123,8 @@ class Tally:
         if not self.first_ns:
             return Cause.NONE
         earliest = min(self.first_ns, key=self.first_ns.__getitem__)
+        if earliest in self._causes:
+            return self._causes[earliest]
         if earliest is FailureClass.LOCAL_PORTS_EXHAUSTED and self._bind_failed:
             return Cause.CLIENT_BIND_HABIT
         return CAUSES.get(earliest, Cause.UNKNOWN)

@@ -3,60 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Final
 
 from ftpstorm.arrivals.schedules import Schedule
-from ftpstorm.limits.ports import (
-    EADDRINUSE,
-    EADDRNOTAVAIL,
-    LINUX_EPHEMERAL_RANGE,
-    ephemeral_ports,
-    four_tuple_budget,
-    port_space_budget,
-)
-from ftpstorm.limits.timewait import LINUX_TIME_WAIT, Hold, outgoing_hold, time_wait_reuse
+from ftpstorm.limits.backlog import backlog_outcome
+from ftpstorm.limits.ports import EADDRINUSE, EADDRNOTAVAIL, four_tuple_budget, port_space_budget
+from ftpstorm.limits.timewait import Hold
 from ftpstorm.plan.plan import AnyLoad, FlowChoice, Plan, load_end_ns
+from ftpstorm.scenario.client import parse_port_range
 from ftpstorm.scenario.flow import OnFailure, Retry
-from ftpstorm.scenario.target import Emulator
-from ftpstorm.simulate.pool import AcceptQueue, Occupancy, PassivePool, Places
+from ftpstorm.simulate.kernels import Kernel, Kernels, Suppose, kernels_of
+from ftpstorm.simulate.pool import AcceptQueue, EscapingPool, Occupancy, PassivePool, Places, RandomPool
 from ftpstorm.simulate.service import ServiceTimes
-from ftpstorm.simulate.stages import Stage, on_loopback, stages_of
+from ftpstorm.simulate.serving import POOL_TEXT, Failure, Serving, serving_of
+from ftpstorm.simulate.stages import Stage, stages_of
+from ftpstorm.simulate.way import Way, way_of
 from ftpstorm.units import NS_PER_S
-from ftpstorm.vocabulary import FailureClass, Side
+from ftpstorm.vocabulary import FailureClass, Phase, Side
+
+NO_PORT_AT_ALL: Final[Failure] = (FailureClass.PASSIVE_EXHAUSTED, Phase.PASSIVE, 1, 425, 0, POOL_TEXT)
+"""What a server that escapes its range says when its kernel has no port either."""
 
 Row = tuple[int, ...]
 """Values in the order of a table's columns."""
 
-FIRST_EMULATOR_PORT: Final = 10_000
-"""Where the emulator's pool begins when only its size is given."""
-
-POOL_TEXT: Final = 1
-CAP_TEXT: Final = 2
-"""Ids of the two reply texts that a simulated server says."""
-
-_EXHAUSTED_CODES: Final = frozenset({400, 421, 425})
-_FILE_CODES: Final = frozenset({450, 452, 532, 550, 551, 552, 553})
-_UNSUPPORTED_CODES: Final = frozenset({500, 501, 502, 504, 522})
+Ports = PassivePool | RandomPool | EscapingPool
+"""Where the server's passive ports come from."""
 
 
-def refusal_class(reply: str) -> FailureClass:
-    """Return the failure class of a refusal of PASV or EPSV, given the whole reply line."""
-    code = int(reply[:3])
-    if code in _EXHAUSTED_CODES or (code == 500 and "OOPS" in reply):
-        return FailureClass.PASSIVE_EXHAUSTED
-    if code in _FILE_CODES:
-        return FailureClass.FILE_ERROR
-    if code in _UNSUPPORTED_CODES:
-        return FailureClass.UNSUPPORTED
-    return FailureClass.AUTH_FAILED if code == 530 else FailureClass.PROTOCOL_ERROR
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a plan takes place: both kernels, the server's habits, what stands between."""
+
+    kernels: Kernels
+    serving: Serving
+    way: Way
 
 
-def pool_ports(emulator: Emulator) -> range:
-    """Return the ports of the emulator's passive pool, as far as the scenario tells them."""
-    if isinstance(emulator.passive_ports, int):
-        return range(FIRST_EMULATOR_PORT, FIRST_EMULATOR_PORT + emulator.passive_ports)
-    first, last = emulator.passive_ports.split("-")
-    return range(int(first), int(last) + 1)
+def setting_of(plan: Plan, suppose: Suppose | None = None) -> Setting:
+    """Return where `plan` takes place; `suppose` puts other platforms at its ends."""
+    kernels = kernels_of(plan, suppose)
+    return Setting(kernels, serving_of(plan, kernels), way_of(plan, None if suppose is None else suppose.router))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +121,8 @@ class Occupancies:
     """Every kind of place that the model counts, over time."""
 
     sessions: Occupancy
+    connections: Occupancy
+    """Open control and data connections."""
     client_ports: Occupancy
     """Local ports of the client: open connections and its own TIME_WAITs, until they may be taken again."""
     client_time_wait: Occupancy
@@ -141,6 +131,8 @@ class Occupancies:
     server_data_time_wait: Occupancy
     passive_pool: Occupancy
     """Passive ports listening, in use or held down."""
+    passive_in_use: Occupancy
+    """Of these, those with a data connection, or listening for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +141,8 @@ class ClientPorts:
 
     ports: int
     sources: int
+    addresses: int
+    """Addresses of the server that sessions are spread over."""
     destinations: int | None
     """Destination (address, port) pairs of data connections; None where the server's ports are not known."""
     port_space: bool
@@ -158,7 +152,7 @@ class ClientPorts:
     @property
     def control_budget(self) -> int:
         """Control connections that local ports allow at one time; in the port space, all connections."""
-        return port_space_budget(self.ports, self.sources) if self.port_space else self._four(1)
+        return port_space_budget(self.ports, self.sources) if self.port_space else self._four(self.addresses)
 
     @property
     def data_budget(self) -> int | None:
@@ -169,56 +163,76 @@ class ClientPorts:
         return four_tuple_budget(self.ports, self.sources, destinations)
 
 
-def client_ports_of(plan: Plan) -> ClientPorts:
+def client_ports_of(plan: Plan, setting: Setting) -> ClientPorts:
     """Return the client's port facts; the kernel's defaults stand in for what the host did not say."""
-    host, scenario = plan.host, plan.scenario
-    first, last = plan.port_range or LINUX_EPHEMERAL_RANGE
-    reuse = time_wait_reuse(
-        tcp_tw_reuse=host.tcp_tw_reuse, tcp_timestamps=host.tcp_timestamps, loopback=on_loopback(scenario.target)
-    )
-    emulator = scenario.target.emulator
+    client, kernel, lab = plan.scenario.client, setting.kernels.client, plan.scenario.lab
+    hosts = 1 if lab is None else lab.clients
+    if lab is not None and "lab" in client.source_addresses:
+        sources = hosts * lab.client_addresses
+    else:
+        sources = max(hosts, len(client.addresses))
+    addresses = 1 if lab is None else lab.server_addresses
+    ports = setting.serving.ports
     return ClientPorts(
-        ports=plan.local_ports or ephemeral_ports(first, last),
-        sources=max(1, len(scenario.client.addresses)),
-        destinations=None if emulator is None else emulator.passive_count,
-        port_space=scenario.client.bind == "port",
-        hold=LINUX_TIME_WAIT
-        if scenario.client.bind == "port"
-        else outgoing_hold(Side.CLIENT, Side.CLIENT, reuse, LINUX_TIME_WAIT),
+        ports=kernel.ports,
+        sources=sources,
+        addresses=addresses,
+        destinations=None if ports is None else len(ports) * addresses,
+        port_space=client.bind == "port",
+        hold=kernel.time_wait.hold if client.bind == "port" else kernel.outgoing_hold,
     )
 
 
 class World:
     """The shared state of one simulation. Its methods are called in the order of time."""
 
-    def __init__(self, plan: Plan, service: ServiceTimes) -> None:
+    def __init__(self, plan: Plan, service: ServiceTimes, setting: Setting) -> None:
         scenario = plan.scenario
-        emulator = scenario.target.emulator
-        ports = client_ports_of(plan)
+        kernels, serving, way = setting.kernels, setting.serving, setting.way
+        ports = client_ports_of(plan, setting)
         self.service = service
-        self.greeting_timeout_ns = scenario.client.timeouts.greeting
-        self.pool = None if emulator is None else PassivePool(pool_ports(emulator))
-        self.refusal = FailureClass.NONE if emulator is None else refusal_class(emulator.reply)
-        self.refusal_code = 0 if emulator is None else int(emulator.reply[:3])
+        self.serving = serving
+        self.timeouts = scenario.client.timeouts
+        self.pool = _pool_of(serving, kernels.server, Random(scenario.seed))  # noqa: S311 - ports, no secrets
+        self.keeps_port = serving.choice == "session"
+        self.escaped = self.pool.escaped if isinstance(self.pool, EscapingPool) else None
+        self.refusal = serving.refusal or NO_PORT_AT_ALL
         self.queue: AcceptQueue | None = None
-        self.cap: Places | None = None
-        self.cap_answer = "421"
-        if emulator is not None and emulator.accept_rate is not None:
-            self.queue = AcceptQueue(emulator.accept_rate.instant_ns(1), emulator.backlog)
-        if emulator is not None and emulator.max_connections is not None:
-            self.cap = Places(emulator.max_connections.count)
-            self.cap_answer = emulator.max_connections.answer
+        if serving.accept_interval_ns is not None and serving.backlog is not None:
+            self.queue = AcceptQueue(serving.accept_interval_ns, min(serving.backlog, kernels.server.somaxconn))
+        self.overflow = backlog_outcome(
+            burst=2,
+            backlog=0,
+            accept_per_s=0.0,
+            tcp_syncookies=kernels.server.syncookies,
+            tcp_abort_on_overflow=int(kernels.server.abort_on_overflow),
+        ).fate
+        """What becomes of a connection that finds the accept queue full."""
+        self.cap = None if serving.greeting_cap is None else Places(serving.greeting_cap.count)
+        self.login_cap = None if serving.login_cap is None else Places(serving.login_cap.count)
+        self.sources, self.targets = ports.sources, ports.addresses
+        self.nat = None if way.nat_ports is None else [Places(way.nat_ports) for _ in range(self.targets)]
+        most = way.connection_limit
+        self.per_address = None if most is None else [Places(most) for _ in range(self.sources)]
+        self.open_ports = way.open_ports
+        self.nat_hold_ns = round(way.nat_hold.effective_s * NS_PER_S)
+        self.filtered = way.refusal(self.timeouts.connect, service.connect_ns)
         self.control_ports = Places(ports.control_budget)
         data_budget = ports.data_budget
         self.data_ports = self.control_ports if ports.port_space else Places(data_budget) if data_budget else None
-        self.sources = ports.sources
+        own = scenario.client.active_ports
+        self.active_ports = None if own is None else PassivePool(_span(parse_port_range(own)))
         self.no_port_errno = EADDRINUSE if ports.port_space else EADDRNOTAVAIL
-        self.client_hold_ns = round(ports.hold.effective_s * NS_PER_S)
-        self.time_wait_ns = round(LINUX_TIME_WAIT.effective_s * NS_PER_S)
-        self.occupancies = Occupancies(*(Occupancy() for _ in range(6)))
+        self.client, self.server = kernels.client, kernels.server
+        self.occupancies = Occupancies(*(Occupancy() for _ in range(8)))
         self.session_rows: list[Row] = []
         self.operation_rows: list[Row] = []
-        self._range = plan.port_range or LINUX_EPHEMERAL_RANGE
+        self.simple = self.queue is None and self.cap is None and self.nat is None and self.per_address is None
+        """Every connection is accepted at once."""
+        self._bind_first = ports.port_space
+        self._client_waits = _waits(kernels.client)
+        self._server_waits = _waits(kernels.server)
+        self._range = kernels.client.first, kernels.client.last
         self._next_port = self._range[0]
         self._cpu_free_ns = 0
 
@@ -234,17 +248,62 @@ class World:
         self._next_port = port + 1 if port < self._range[1] else self._range[0]
         return port
 
-    def close_connection(self, opened_ns: int, closed_ns: int, keeper: Side | None, *, control: bool) -> None:
-        """Note the life of a control or data connection, and the TIME_WAIT that it leaves with `keeper`."""
+    def passive_free_ns(self, stage: Stage, closed_ns: int, keeper: Side | None) -> int:
+        """Return when the server can open a passive port again whose data connection closed at `closed_ns`."""
+        if self.serving.held and keeper is Side.SERVER:
+            return self.server.time_wait.end_ns(closed_ns)
+        return closed_ns + stage.hold_ns
+
+    def close_connection(
+        self, opened_ns: int, closed_ns: int, keeper: Side | None, *, control: bool, active: bool = False
+    ) -> int:
+        """Note the life of a control or data connection, and the TIME_WAIT that it leaves with `keeper`.
+
+        Returns when the client's port is free again. `active`: the server connected, to a port that the client had
+        bound.
+        """
         occupancies = self.occupancies
         free_ns = closed_ns
         if keeper is Side.CLIENT:
-            free_ns += self.client_hold_ns
-            occupancies.client_time_wait.add(closed_ns, closed_ns + self.time_wait_ns)
-        elif keeper is Side.SERVER:
+            if self._client_waits is None or self._client_waits.take(closed_ns):
+                kernel = self.client
+                ends_ns = kernel.time_wait.end_ns(closed_ns)
+                free_ns = ends_ns if active or self._bind_first else kernel.outgoing_end_ns(closed_ns)
+                occupancies.client_time_wait.add(closed_ns, ends_ns)
+                if self._client_waits is not None:
+                    self._client_waits.release_at(ends_ns)
+        elif keeper is Side.SERVER and (self._server_waits is None or self._server_waits.take(closed_ns)):
             kept = occupancies.server_control_time_wait if control else occupancies.server_data_time_wait
-            kept.add(closed_ns, closed_ns + self.time_wait_ns)
+            ends_ns = self.server.time_wait.end_ns(closed_ns)
+            kept.add(closed_ns, ends_ns)
+            if self._server_waits is not None:
+                self._server_waits.release_at(ends_ns)
+        occupancies.connections.add(opened_ns, closed_ns)
+        if active:
+            return free_ns
         occupancies.client_ports.add(opened_ns, free_ns)
         places = self.control_ports if control else self.data_ports
         if places is not None:
             places.release_at(free_ns)
+        return free_ns
+
+
+def _waits(kernel: Kernel) -> Places | None:
+    return None if kernel.time_wait_max is None else Places(kernel.time_wait_max)
+
+
+def _span(ports: tuple[int, int]) -> range:
+    return range(ports[0], ports[1] + 1)
+
+
+def _pool_of(serving: Serving, kernel: Kernel, drawing: Random) -> Ports | None:
+    ports = serving.ports
+    if ports is None:
+        return None
+    if serving.choice in ("oldest", "session"):
+        return PassivePool(ports)
+    pool = RandomPool(ports, drawing.randrange, serving.tries)
+    if not serving.escapes:
+        return pool
+    elsewhere = (port for port in range(kernel.first, kernel.last + 1) if port not in ports)
+    return EscapingPool(pool, RandomPool(elsewhere, drawing.randrange))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,25 @@ import pytest
 
 from ftpstorm.cli import main
 from ftpstorm.errors import ExitCode
+from support.results_folder import Story, write_results
 from support.short_run import write_scenario
 
-COMMANDS = ("run", "report", "compare", "serve", "sample", "validate", "schema", "init", "scenarios")
+COMMANDS = (
+    "run",
+    "report",
+    "compare",
+    "export",
+    "serve",
+    "sample",
+    "limits",
+    "validate",
+    "schema",
+    "init",
+    "scenarios",
+    "doctor",
+    "probe",
+    "lab",
+)
 # pydantic is not among them: typer itself imports it for a command's options
 HEAVY = (
     "matplotlib",
@@ -27,6 +44,7 @@ HEAVY = (
     "jinja2",
     "rich.live",
     "rich.console",
+    "prometheus_client",
 )
 
 
@@ -50,6 +68,45 @@ def test_help_imports_nothing_heavy(command: str) -> None:
     assert code == 0
     assert "Usage: " in done.stdout
     assert [name for name in modules if any(name == heavy or name.startswith(heavy + ".") for heavy in HEAVY)] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_shows_examples_that_begin_with_it(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"]) == 0
+    examples = capsys.readouterr().out.partition("Examples:\n")[2].splitlines()
+    assert examples
+    assert all(line.strip().startswith("ftpstorm ") for line in examples)
+    assert any(line.strip().startswith(f"ftpstorm {command}") for line in examples)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands(shell: str) -> None:
+    environment = {
+        **os.environ,
+        "_FTPSTORM_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": "ftpstorm comp",
+        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_ARGS": "ftpstorm comp",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    script = "import sys; sys.argv[0] = 'ftpstorm'; from ftpstorm.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env=environment)
+    assert "compare" in done.stdout
+    assert "serve" not in done.stdout
+
+
+def test_records_are_exported_to_stdout_and_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = write_results(tmp_path / "run", Story(duration_s=1))
+    assert main(["export", str(folder), "--where", "operation=retr"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 97
+    assert json.loads(lines[0])["operation"] == "retr"
+    file = tmp_path / "sessions.csv"
+    assert main(["export", str(folder), "--table", "sessions", "-o", str(file)]) == 0
+    assert capsys.readouterr().err == f"{file}: 97 sessions\n"
+    assert file.read_text().startswith("utc,load,session,outcome,")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,6 +140,8 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
         (["sample", "--every", "5"], "--every 5"),
         (["sample", "--passive-ports", "9"], "--passive-ports 9"),
         (["serve", "--set", "a=b"], "--set"),
+        (["run", "try-later-425", "--metrics", "here"], "--metrics here"),
+        (["export", "no-such-run"], "no-such-run"),
     ],
 )
 def test_a_wrong_command_line_is_a_line_on_stderr_and_2(

@@ -71,3 +71,16 @@ def test_until_the_start_a_run_that_is_announced_is_ready() -> None:
     board.state, board.start_at_ns = "running", 100
     assert board.picture(99).state == "ready"
     assert board.picture(100).state == "running"
+
+
+def test_it_remembers_one_rate_for_each_message_while_the_load_runs() -> None:
+    board = dashboard()
+    board.state, board.start_at_ns = "running", 0
+    for number in range(4):
+        board.workers = [saying(progress(number * NS_PER_S, 50 * number, 10 * number))]
+        board.picture(1)
+        board.picture(2)
+    assert board.picture(3).history == (10.0, 10.0, 10.0)
+    board.state = "cooling down"
+    board.workers = [saying(progress(4 * NS_PER_S, 200, 40))]
+    assert len(board.picture(4).history) == 3

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from ftpstorm.conduct import live
 from ftpstorm.conduct.live import (
     Bar,
     Picture,
@@ -18,6 +19,8 @@ from ftpstorm.conduct.live import (
     plain_line,
     render,
     reply_text,
+    spark_text,
+    sparkline,
     time_text,
 )
 from ftpstorm.conduct.progress import Totals
@@ -35,6 +38,7 @@ PICTURE = Picture(
         failed=1077,
         failures={"passive-exhausted": 1076, "control-lost": 1},
         last_reply="425 Try later, data connection in use.",
+        lateness_ns=1_240_000,
     ),
     offered_per_s=97.04,
     achieved_per_s=10.0,
@@ -43,6 +47,7 @@ PICTURE = Picture(
     ephemeral=40,
     ephemeral_range=28_232,
     time_wait={"client": 0, "server": 2034},
+    history=(0.0, 5.0, 10.0),
 )
 
 
@@ -63,7 +68,10 @@ def test_the_picture_holds_every_figure_that_it_is_told() -> None:
         "20 of 20",
         "18 held",
         "40 of 28232",
-        "server 2034",
+        "0 of 28232",
+        "2034",
+        "at most 1.24 ms",
+        "full height: 10/s, the ceiling",
         "passive-exhausted 1076, control-lost 1",
         '"425 Try later, data connection in use."',
     ):
@@ -72,6 +80,28 @@ def test_the_picture_holds_every_figure_that_it_is_told() -> None:
 
 def test_bars_are_ascii_where_the_terminal_has_no_unicode() -> None:
     assert drawn(PICTURE, unicode=False).isascii()
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    lines = drawn(replace(PICTURE, history=(3.0,) * 240), width=width).splitlines()
+    assert max(len(line) for line in lines) <= width
+
+
+def test_the_sparkline_s_height_is_the_share_of_the_top_and_its_end_is_now() -> None:
+    assert sparkline((9.0, 0.0, 5.0, 10.0, 30.0), 10.0, 4, "_-=#") == "_=##"
+    assert sparkline((0.0, 0.0), 0.0, 10, "_#") == "__"
+
+
+def test_a_rate_above_the_ceiling_raises_the_top_and_the_text_says_so() -> None:
+    assert spark_text(replace(PICTURE, history=(40.0, 10.0)), 10).endswith("full height: 40/s")
+    assert spark_text(replace(PICTURE, history=()), 10) == ""
+
+
+def test_time_wait_has_a_bar_for_each_side_and_the_client_s_ends_at_its_ports() -> None:
+    client, server = bars_of(PICTURE)[-2:]
+    assert (client.label, client.limit) == ("TIME_WAIT client", 28_232)
+    assert (server.label, server.limit, server.scale) == ("TIME_WAIT server", None, 2034)
 
 
 def test_a_reply_is_never_read_as_markup_nor_as_control_characters() -> None:
@@ -139,6 +169,54 @@ def test_on_a_terminal_the_picture_is_redrawn_in_place() -> None:
     first, *later = file.getvalue().split("\x1b[1A")
     assert "passive-exhausted" in first
     assert "passive-exhausted" in later[-1]
+
+
+class Clock:
+    """A wall clock that goes 250 ms on with each picture, and a thread's clock that drawing takes 5 ms from."""
+
+    def __init__(self) -> None:
+        self.now, self.used = 100.0, 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def thread_time(self) -> float:
+        self.used += 0.0025
+        return self.used
+
+
+def test_drawing_takes_at_most_its_share_of_a_core_and_the_last_picture_still_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(live, "time", clock)
+    shown, file = view(terminal=True)
+    for number in range(400):
+        clock.now += 0.25
+        shown.show(replace(PICTURE, elapsed_ns=number * NS_PER_S // 4, total_ns=200 * NS_PER_S))
+    drawings = file.getvalue().count("try-later-425")
+    assert drawings * 0.0025 <= 400 * 0.25 * live.SHARE_MAX
+    assert drawings >= 190  # 2.5 ms of 0.5 % of a core: every other picture
+    shown.close()
+    assert "99.8 s of 200 s" in file.getvalue()
+
+
+def test_a_change_of_state_is_drawn_at_once() -> None:
+    shown, file = view(terminal=True)
+    for state in ("running", "cooling down", "finishing"):
+        shown.show(replace(PICTURE, state=state))
+        assert state in file.getvalue()
+    shown.close()
+
+
+def test_a_dumb_terminal_gets_lines_and_no_control_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    shown, file = view(terminal=True)
+    shown.show(PICTURE)
+    shown.show(replace(PICTURE, state="cooling down"))
+    shown.close()
+    assert len(file.getvalue().splitlines()) == 2
+    assert "\x1b" not in file.getvalue()
 
 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:

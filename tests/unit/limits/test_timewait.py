@@ -9,11 +9,14 @@ from ftpstorm.limits.timewait import (
     NO_HOLD,
     Hold,
     exact_hold,
+    natural_closer,
     outgoing_hold,
+    shortened_hold,
     time_wait_keeper,
+    time_wait_overflow,
     time_wait_reuse,
 )
-from ftpstorm.vocabulary import Side
+from ftpstorm.vocabulary import Operation, Side
 
 NEVER = time_wait_reuse(tcp_tw_reuse=0, tcp_timestamps=1, loopback=True)
 
@@ -79,3 +82,41 @@ def test_a_hold_is_an_ordered_interval() -> None:
     assert exact_hold(2, "x").low_s == 2
     with pytest.raises(ValueError, match="low <= effective"):
         Hold(1, 2, 3, "x")
+
+
+@pytest.mark.parametrize(
+    ("operation", "closer"),
+    [
+        (Operation.RETR, Side.SERVER),
+        (Operation.LIST, Side.SERVER),
+        (Operation.MLSD, Side.SERVER),
+        (Operation.STOR, Side.CLIENT),
+        (Operation.APPE, Side.CLIENT),
+        (Operation.QUIT, Side.SERVER),
+        (Operation.NOOP, None),
+    ],
+)
+def test_the_sender_of_the_data_closes_first_and_the_server_after_quit(
+    operation: Operation, closer: Side | None
+) -> None:
+    assert natural_closer(operation) is closer
+
+
+def test_a_lab_shortens_time_wait_within_its_reapers_pace() -> None:
+    hold = shortened_hold(3)
+    assert (hold.effective_s, hold.low_s, hold.high_s) == (3, 3, 3.05)
+    with pytest.raises(ValueError, match=r"0\.1 to 60"):
+        shortened_hold(61)
+
+
+def test_a_small_time_wait_table_drops_the_rest_and_hides_exhaustion() -> None:
+    overflow = time_wait_overflow(16_384, 500, 28_232)
+    assert overflow.wanted == 30_500
+    assert overflow.kept == 16_384
+    assert overflow.dropped_per_s == pytest.approx(231.4, abs=0.1)
+    assert overflow.hides_exhaustion
+
+
+def test_a_time_wait_table_that_is_large_enough_drops_nothing() -> None:
+    overflow = time_wait_overflow(262_144, 500, 28_232)
+    assert (overflow.kept, overflow.dropped_per_s, overflow.hides_exhaustion) == (30_500, 0, False)

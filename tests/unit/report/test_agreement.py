@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ftpstorm.records.prediction_file import write_prediction
-from ftpstorm.records.reader import open_run
+from ftpstorm.records.reader import group_samples, open_run
 from ftpstorm.report.agreement import Tolerance, agreement
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.summary import Agreement, Summary
-from ftpstorm.simulate.predict import predict
+from ftpstorm.simulate.predict import NotPredicted, predict
 from support.results_folder import Story, write_results
 
 Judge = Callable[[Story], Summary]
@@ -63,3 +64,48 @@ def test_the_ceiling_of_a_pool_that_never_ran_out_is_not_measurable(judge: Judge
 
 def test_without_a_prediction_there_are_no_rows(tmp_path: Path) -> None:
     assert agreement(Evidence(open_run(write_results(tmp_path / "run", Story(duration_s=1))))) == []
+
+
+def test_occupancy_and_recovery_have_their_rows(judge: Judge) -> None:
+    found = rows(judge(Story()))
+    for quantity in ("sessions in flight, peak", "ephemeral ports of the client in use, peak", "recovery"):
+        assert found[quantity].verdict == "agrees", found[quantity]
+        assert found[quantity].measured is not None
+    assert found["recovery"].measured == pytest.approx(0.3, abs=0.1)
+
+
+def test_a_recovery_that_sampling_did_not_wait_for_is_not_measurable(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "run", Story(ports=20))
+    write_prediction(folder, predict(Story(ports=20).plan()))
+    run = open_run(folder)
+    load_end_ns = Evidence(run).load_end_ns
+    data = run.samples.data
+    cut = run.samples.data[data["t_ns"] < load_end_ns]
+    samples = group_samples(cut, run.samples.series)
+    found = {row.quantity: row for row in agreement(Evidence(replace(run, samples=samples)))}
+    assert found["recovery"].verdict == "not-measurable"
+    assert "cool_down" in (found["recovery"].why or "")
+
+
+def test_what_was_left_open_says_why(tmp_path: Path) -> None:
+    story = Story()
+    prediction = predict(story.plan())
+    opened = prediction.expected.model_copy(update={"failures": None, "recovery_s": None})
+    why = (
+        NotPredicted(quantity="expected.failures", why="a race"),
+        NotPredicted(quantity="expected.recovery_s", why="x"),
+    )
+    folder = write_results(tmp_path / "run", story)
+    write_prediction(folder, prediction.model_copy(update={"expected": opened, "not_predicted": why}))
+    found = {row.quantity: row for row in agreement(Evidence(open_run(folder)))}
+    assert (found["failures: passive-exhausted"].verdict, found["failures: passive-exhausted"].why) == (
+        "not-measurable",
+        "a race",
+    )
+    assert found["recovery"].why == "x"
+
+
+def test_a_simulated_run_is_not_compared_with_itself(tmp_path: Path) -> None:
+    folder = write_results(tmp_path / "run", Story(status="simulated"))
+    write_prediction(folder, predict(Story().plan()))
+    assert agreement(Evidence(open_run(folder))) == []

@@ -40,7 +40,8 @@ def test_a_wider_pool_is_better_and_the_page_says_so(both: tuple[Path, Path], tm
     assert verdicts(found)["share of sessions that failed"] == "better"
     assert verdicts(found)["passive, p50"] == "no difference shown"
     assert [(item.key, item.values) for item in found.settings] == [("target.emulator.passive_ports", ["20", "1000"])]
-    assert found.headline.startswith("after against base: better: sustained transfer rate")
+    assert found.headline.startswith("after is better in sustained transfer rate (")
+    assert found.headline.endswith("than base; nothing ran out any more (before: server-passive-pool).")
     assert found.exit_code is ExitCode.PASS
     page = (out / "compare.html").read_text(encoding="utf-8")
     assert found.headline in page

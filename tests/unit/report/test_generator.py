@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
+from ftpstorm.records.calibration import Calibration
+from ftpstorm.report.evidence import Evidence
+from ftpstorm.report.generator import generator_health
 from ftpstorm.report.summary import Summary
 from ftpstorm.units import NS_PER_MS, NS_PER_S
 from ftpstorm.vocabulary import FailureClass, Phase, Verdict
@@ -56,3 +60,58 @@ def test_cpu_and_headroom_come_from_counts_and_samples(judge: Judge) -> None:
     assert health.headroom == pytest.approx(1 - 1.2 / 4, abs=0.01)
     assert health.saturated is False
     assert health.loop_stall_ms == 3
+
+
+def calibration(cpu_us_session: float, cpu_us_transfer: float) -> Calibration:
+    ceiling = {
+        "sessions": 16,
+        "operations": 1000,
+        "seconds": 1.0,
+        "per_s": 1000.0,
+        "worker_cpu_share": 1.0,
+        "sink_cpu_share": 0.2,
+        "bound_by": "worker",
+    }
+    return Calibration.model_validate(
+        {
+            "hostname_hash": "h",
+            "kernel": "k",
+            "python": "3.11.7",
+            "ftpstorm": "0.1.0",
+            "measured_at": "2031-05-01T12:00:00Z",
+            "cores": 2,
+            "load_average": 0.1,
+            "steal_share": 0.0,
+            "open_connections": {**ceiling, "cpu_us_each": cpu_us_transfer},
+            "whole_sessions": {**ceiling, "cpu_us_each": cpu_us_session},
+            "lateness": {"rate_per_s": 1000, "sessions": 2000, "p50_us": 40, "p99_us": 200, "max_us": 900},
+        }
+    )
+
+
+def test_headroom_states_its_basis(evidence: Callable[[Story], Evidence]) -> None:
+    seen = evidence(Story(duration_s=4))
+    assert generator_health(seen).headroom_basis == "CPU of the busiest worker in its busiest second, as sampled"
+    seen.manifest = seen.manifest.model_copy(update={"calibration": calibration(300, 100)})
+    told = generator_health(seen)
+    assert "calibration of 2031-05-01T12:00:00Z (300 us of CPU for a session" in (told.headroom_basis or "")
+    assert told.headroom == pytest.approx(1 - 1.2 / 4, abs=0.01), "what was sampled goes before what was calibrated"
+
+
+def test_where_no_cpu_was_sampled_headroom_comes_from_the_calibration(
+    evidence: Callable[[Story], Evidence], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = evidence(Story(duration_s=4))
+    monkeypatch.setattr("ftpstorm.report.generator._worker_cpu", lambda evidence: [])
+    assert generator_health(seen).headroom is None
+    seen.manifest = seen.manifest.model_copy(update={"calibration": calibration(1000, 1000)})
+    busiest = Counter(int(at) // NS_PER_S for at in seen.started["start_ns"])
+    each_once = len(seen.transfers) <= len(seen.started)
+    assert each_once, "the story has one transfer a session"
+    expected = 1 - max(busiest.values()) / 1000 / len(seen.workers)
+    assert generator_health(seen).headroom == pytest.approx(expected, abs=0.002)
+
+
+def test_the_share_of_a_core_by_calibration_counts_sessions_and_their_further_transfers() -> None:
+    assert calibration(300, 150).worker_share(1000, 3000) == pytest.approx(0.6)
+    assert calibration(300, 150).worker_share(1000, 0) == pytest.approx(0.3)

@@ -69,10 +69,10 @@ def test_the_page_is_whole_and_asks_nothing_of_the_network(reported: tuple[Path,
     folder, summary = reported
     text = (folder / "report.html").read_text(encoding="utf-8")
     page = Page(text)
-    assert page.addresses == []
+    assert [address for address in page.addresses if not address.startswith("data:")] == []
     assert [name for name, count in Counter(page.ids).items() if count > 1] == []
     assert page.references <= set(page.ids)
-    assert "<script" not in text
+    assert text.count("<script") == text.count("</script>") == 3  # the figures, the library, what draws with it
     assert len(text) < 2_000_000
     for shown in (summary.headline, "passive-exhausted", summary.run_id, "9.9", "425 Try later"):
         assert shown.replace("'", "&#39;") in text
@@ -81,7 +81,7 @@ def test_the_page_is_whole_and_asks_nothing_of_the_network(reported: tuple[Path,
 def test_every_picture_is_on_disk_and_on_the_page(reported: tuple[Path, Summary]) -> None:
     folder, _ = reported
     text = (folder / "report.html").read_text(encoding="utf-8")
-    assert text.count('<svg role="img"') == len(charts()) == 5
+    assert text.count('<svg role="img"') == len(charts()) == 7
     for name in charts():
         assert (folder / "plots" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         ET.parse(folder / "plots" / f"{name}.svg")  # noqa: S314 - our own file
@@ -92,7 +92,7 @@ def test_what_the_server_sent_is_shown_as_text_never_as_markup(folder: Folder) -
     path = folder(Story(duration_s=1, expect=None, fault=lambda k, _: evil))
     build_report(path)
     text = (path / "report.html").read_text(encoding="utf-8")
-    assert "<script" not in text
+    assert text.count("<script") == text.count("</script>") == 3
     assert "&lt;script&gt;" in text
 
 

@@ -112,11 +112,15 @@ WRONG: list[tuple[str, str, str]] = [
         "max_connections: {count: 5, answer: 421},",
         "answer: must be 421, eof or reset (saw 421); put it in quotes",
     ),
-    ("target:\n", "target:\n  host: 127.0.0.1\n", "f.yaml:3:1: target: give exactly one of `emulator`, `server` and `host`"),
+    (
+        "target:\n",
+        "target:\n  host: 127.0.0.1\n",
+        "f.yaml:3:1: target: give exactly one of `emulator`, `server` and `host`",
+    ),
     (
         "target:\n",
         "target: 5\nx:\n",
-        "f.yaml:3:9: target: must be a mapping, not a number (saw 5); keys: emulator, host",
+        "f.yaml:3:9: target: must be a mapping, not a number (saw 5); keys: emulator, server, host",
     ),
     ("- login", "- logn", "f.yaml:8:9: flows.download.steps.0: unknown step 'logn'; did you mean 'login'?"),
     ("- login", "- login: yes", "8:16: flows.download.steps.0.login: takes options as a mapping, not text (saw yes)"),

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from ftpstorm.scenario.target import Target
+from ftpstorm.simulate.kernels import on_loopback
 from ftpstorm.simulate.service import ServiceTimes
-from ftpstorm.simulate.stages import Stage, on_loopback, stages_of
+from ftpstorm.simulate.stages import Stage, stages_of
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import DataMode, Side
 from support.plans import make_plan

@@ -45,6 +45,16 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live view, no table.")] = False,
     no_plots: Annotated[bool, typer.Option("--no-plots", help="Leave the pictures out of the report.")] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDR:PORT", help="Publish OpenMetrics there while running; a port alone means 127.0.0.1."
+        ),
+    ] = None,
+    markdown: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Append the summary as Markdown, such as to $GITHUB_STEP_SUMMARY."),
+    ] = None,
     rate: Annotated[str | None, typer.Option(metavar="RATE", help="With ftp://: sessions, such as 10/s.")] = None,
     duration: Annotated[str | None, typer.Option(metavar="TIME", help="With ftp://: how long, such as 30s.")] = None,
 ) -> int:
@@ -69,6 +79,8 @@ def run(
             json_output=as_json,
             quiet=quiet,
             plots=not no_plots,
+            metrics=metrics,
+            markdown=markdown,
             rate=rate,
             duration=duration,
             command=("ftpstorm", *sys.argv[1:]),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import aioftp
 
-from ftpstorm.engine.control import Wake
+from ftpstorm.engine.control import Owner
 from ftpstorm.records.schema import ABSENT
 
 if TYPE_CHECKING:
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class AioftpControl:
     """What the records and the session want to know of a control connection that aioftp owns."""
 
-    __slots__ = ("_writer", "broken", "local_port", "wake")
+    __slots__ = ("_writer", "broken", "local_port", "owner")
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self.local_port = _local_port(writer)
         self.broken = False
         """It cannot be used any more, whether or not it is closed."""
-        self.wake: Wake | None = None
+        self.owner: Owner | None = None
 
     @property
     def open(self) -> bool:

@@ -28,7 +28,7 @@ from ftpstorm.engine.failure import (
 from ftpstorm.engine.fiber import ON_HOLD, InterruptError
 from ftpstorm.engine.filling import account_of, options_of
 from ftpstorm.engine.session import CLOSE_GRACE_NS, OnEnd, Session
-from ftpstorm.engine.work import LoadWork, Work
+from ftpstorm.engine.work import LoadWork, Script, Work
 from ftpstorm.ftp.endpoints import EndpointError, parse_epsv, parse_pasv
 from ftpstorm.ftp.replies import Reply
 from ftpstorm.plan.plan import HoldStep, PlannedStep
@@ -106,8 +106,8 @@ class AioftpSession(Session):
         """Open the control connection (`first`) or a data connection, within its deadline."""
         self._phase = Phase.CONTROL_CONNECT if first else Phase.DATA_CONNECT
         if not first:
-            self.attempt.passive_ns = self._stamp()
-            self.attempt.passive_port = port
+            self.passive_ns = self._stamp()
+            self.passive_port = port
         self.connects += 1
         try:
             async with asyncio.timeout(self.work.timeouts.connect / NS_PER_S):
@@ -122,7 +122,7 @@ class AioftpSession(Session):
             self.control = AioftpControl(writer)  # type: ignore[assignment]  # what is used of it is there
             self._phase = Phase.GREETING
         else:
-            self.attempt.data = AioftpData(writer, now)  # type: ignore[assignment]
+            self.data = AioftpData(writer, now)  # type: ignore[assignment]
             self._phase = Phase.FIRST_BYTE
         return reader, writer
 
@@ -131,10 +131,9 @@ class AioftpSession(Session):
     ) -> tuple[Any, list[str]] | None:
         """Have a command sent and its reply read, within its deadline."""
         verb = (command or "").partition(" ")[0]
-        attempt = self.attempt
         if verb in _MODES:
             self._phase = Phase.PASSIVE
-            attempt.mode = _MODES[verb]
+            self.data_mode = _MODES[verb]
         timeouts = self.work.timeouts
         patience = timeouts.greeting if self._phase is Phase.GREETING else timeouts.reply
         if self._phase in (Phase.FIRST_BYTE, Phase.TRANSFER, Phase.FINAL_REPLY):
@@ -143,7 +142,7 @@ class AioftpSession(Session):
             async with asyncio.timeout(patience / NS_PER_S):
                 reply = await send()
         except aioftp.StatusCodeError:
-            attempt.replies += 1
+            self.replies_read += 1
             raise
         except TimeoutError:
             self._break()  # an answer that comes later could be taken for the next command's
@@ -151,8 +150,8 @@ class AioftpSession(Session):
         finally:
             self._stamp()
         if reply is not None:
-            attempt.replies += 1
-            attempt.reply_code = int(reply[0])
+            self.replies_read += 1
+            self.reply_code = int(reply[0])
         return reply
 
     def _break(self) -> None:
@@ -196,7 +195,7 @@ class AioftpSession(Session):
             self._break()
             return failed_by_garbage(self._phase, "\n".join(lines).encode())
         reply = Reply(int(code), "\r\n".join(f"{code}{line}" for line in lines).encode())
-        self.attempt.reply_code = reply.code
+        self.reply_code = reply.code
         if reply.code == 421 and self._phase is not Phase.PASSIVE:
             self._break()
         return failed_by_reply(self._phase, reply)
@@ -224,33 +223,26 @@ class AioftpSession(Session):
 
     # --- steps --------------------------------------------------------------------------------------------------------
 
-    async def _execute(self, step: PlannedStep) -> StepFailedError | None:
-        """Execute one step once and record it; return its failure."""
-        attempt = self.attempt
-        self._stamp()
-        attempt.begin(self.now)
+    @classmethod
+    def make_script(cls, work: Work, steps: tuple[PlannedStep, ...]) -> Script:
+        """Return a flow's steps as sessions of this class run them."""
+        return tuple((step.operation, cls._execute, step) for step in steps)
+
+    async def _execute(self, step: PlannedStep) -> None:
+        """Execute one step once."""
         self._phase = Phase.LOGIN if step.operation is Operation.LOGIN else Phase.COMMAND
-        record = self.recorder.operation
         options = options_of(self, step) if step.varies else step.options
         try:
             await self._named(STEPS[step.operation](self, options))
-        except StepFailedError as error:
+        except (StepFailedError, InterruptError):
             self._close_data()
-            self._stamp()
-            record(self, step.operation, Outcome.FAILED, error, alive=self.alive)
-            return error
-        except InterruptError:
-            self._close_data()
-            self._stamp()
-            record(self, step.operation, Outcome.INTERRUPTED, None, alive=self.alive)
             raise
-        self._stamp()
-        record(self, step.operation, Outcome.SUCCEEDED, None, alive=True)
-        return None
+        finally:
+            self._stamp()
 
     def _close_data(self) -> None:
-        if self.attempt.data is not None:
-            self.attempt.data.close()
+        if self.data is not None:
+            self.data.close()
 
     async def login(self, options: Any) -> None:
         """Log in; aioftp sets the type before each transfer."""
@@ -263,7 +255,7 @@ class AioftpSession(Session):
         reader, writer = await self._client.get_passive_connection("I", commands)
         await self._client.command(command, "1xx")
         stream = aioftp.DataConnectionThrottleStreamIO(self._client, reader, writer, throttles={})
-        data: Any = self.attempt.data
+        data: Any = self.data
         try:
             await (self._download(stream, data) if upload is None else self._upload(stream, data, upload))
         except OSError as error:
@@ -279,9 +271,9 @@ class AioftpSession(Session):
         self._phase = Phase.FINAL_REPLY
         await stream.finish()
         if size is not None and data.bytes != size:
-            raise StepFailedError(FailureClass.TRANSFER_SHORT, Phase.TRANSFER, code=self.attempt.reply_code)
+            raise StepFailedError(FailureClass.TRANSFER_SHORT, Phase.TRANSFER, code=self.reply_code)
         declared = self.work.passive_range
-        if declared is not None and not declared[0] <= self.attempt.passive_port <= declared[1]:
+        if declared is not None and not declared[0] <= self.passive_port <= declared[1]:
             raise StepFailedError(FailureClass.PASSIVE_OUT_OF_RANGE, Phase.PASSIVE)
 
     async def _download(self, stream: aioftp.DataConnectionThrottleStreamIO, data: AioftpData) -> None:
@@ -313,8 +305,8 @@ class AioftpSession(Session):
                 continue
             assert reply is not None
             raw = f"{reply[0]}{reply[1][-1]}".encode()
-            self.attempt.passive_port = parse_epsv(raw) if name == "epsv" else parse_pasv(raw)[1]
-            self.attempt.passive_ns = self.now
+            self.passive_port = parse_epsv(raw) if name == "epsv" else parse_pasv(raw)[1]
+            self.passive_ns = self.now
             return
 
     async def hold(self, options: HoldStep) -> None:

@@ -1,0 +1,155 @@
+"""``ftpstorm simulate``: a results folder like a run's, marked as simulated, whatever stands at its ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ftpstorm.cli.entry import main
+from ftpstorm.conduct.simulated import SimulateOptions, make_folder, read_profiles
+from ftpstorm.errors import UsageError
+from ftpstorm.limits.profiles import profile_of
+from ftpstorm.records.reader import Run, open_run
+from ftpstorm.report.build import build_report, build_summary
+from ftpstorm.vocabulary import Metric, Status, Verdict
+
+DEMO = """
+version: 1
+name: small-pool
+target:
+  emulator: {passive_ports: 20, hold: {for: 2s}}
+flows:
+  download: {steps: [login, {retr: small.bin}, quit]}
+files: {small.bin: 1KiB}
+load:
+  steady: {executor: constant-arrival-rate, rate: 97/s, duration: 20s, flow: download}
+expect: {cause: server-passive-pool}
+variants:
+  after: {set: {target.emulator.passive_ports: 1000}, expect: {cause: none}}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path) -> Path:
+    path = tmp_path / "small-pool.yaml"
+    path.write_text(DEMO, encoding="utf-8")
+    return path
+
+
+def made(scenario: Path, **options: Any) -> Run:
+    return open_run(make_folder(SimulateOptions(scenario=str(scenario), out=str(scenario.parent / "out"), **options)))
+
+
+def test_a_simulated_run_has_the_records_the_prediction_and_the_report_of_a_run(scenario: Path) -> None:
+    run = made(scenario)
+    summary = build_report(run.folder, plots=False)
+    assert summary.status is Status.SIMULATED
+    assert summary.verdict is Verdict.PASS
+    assert summary.sessions.succeeded == 200
+    assert summary.failure_count("passive-exhausted") == 1740
+    assert summary.transfers.sustained.rate_per_s == pytest.approx(9.949, abs=0.001)
+    assert summary.failures[0].example.reply == "425 Try later, data connection in use."
+    assert summary.agreement == [], "a model always agrees with itself"
+    assert any(warning.startswith("simulated") for warning in summary.warnings)
+    assert "imulated" in (run.folder / "report.html").read_text(encoding="utf-8")
+    assert run.prediction is not None
+    assert run.prediction["expected"]["failures"] == {"passive-exhausted": 1740}
+
+
+def test_occupancies_are_series_that_end_with_all_free(scenario: Path) -> None:
+    samples = made(scenario).samples
+    free = samples.one(Metric.POOL, key="free")
+    waiting = samples.one(Metric.TCP_STATE, host="server", key="time-wait")
+    assert free is not None
+    assert waiting is not None
+    assert free.value.min() == 0
+    assert free.value[-1] == 20
+    assert waiting.value.max() == 2140
+    assert waiting.value[-1] == 0
+    assert samples.one(Metric.EPHEMERAL_PORTS, host="client", key="*") is not None
+
+
+def test_ports_of_the_pool_are_in_one_state_each(scenario: Path) -> None:
+    samples = made(scenario, overrides=("files={small.bin: 100MB}",)).samples
+    together = np.zeros(1, int)
+    for state in ("free", "in-use", "held", "listening"):
+        readings = samples.one(Metric.POOL, key=state)
+        assert readings is not None
+        assert state == "listening" or readings.value.max() > 0, state
+        together = together + readings.value.astype(int)
+    assert set(together.tolist()) == {20}
+
+
+def test_a_platform_in_place_of_the_hosts_brings_its_ports(scenario: Path) -> None:
+    uploads = "flows={download: {steps: [login, {stor: 1KiB}, quit]}}"
+    load = "load.steady.rate=400/s"
+    run = made(scenario, overrides=(uploads, load, "target.emulator.hold.for=0s"), profiles=("client=windows-2000",))
+    windows = profile_of("windows-2000")
+    assert windows.ports is not None
+    assert run.plan is not None
+    assert run.plan["host"]["port_range"] == [1025, 5000]
+    waiting = run.samples.one(Metric.TCP_STATE, host="client", key="time-wait")
+    assert waiting is not None
+    assert waiting.value.max() == 8000
+    assert waiting.t_ns[-1] > 240e9
+    assert run.manifest is not None
+    assert any("supposed to be" in warning for warning in run.manifest.warnings)
+
+
+def test_a_gateway_translates_in_place_of_a_router() -> None:
+    found = read_profiles(["gcp-nat", "client=windows"])
+    assert found.router is profile_of("gcp-nat")
+    assert found.client is profile_of("windows")
+    assert found.server is None
+
+
+@pytest.mark.parametrize("text", ["nothing", "iis-6", "client=gcp-nat", "router=linux"])
+def test_a_profile_that_fits_nowhere_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--profile"):
+        read_profiles([text])
+
+
+def test_a_scale_multiplies_the_load(scenario: Path) -> None:
+    assert len(made(scenario, scale="0.5").sessions.data) == 970
+    with pytest.raises(UsageError, match="--scale"):
+        made(scenario, scale="much")
+
+
+def test_service_times_may_be_those_of_an_earlier_run(scenario: Path) -> None:
+    first = made(scenario, overrides=("lab={topology: pair, link: {delay: 20ms}}",))
+    assert first.prediction is not None
+    again = made(scenario, from_run=str(first.folder), overrides=("target.emulator.passive_ports=1000",))
+    assert again.prediction is not None
+    for name in ("connect_ns", "reply_ns"):
+        assert again.prediction["service"][name] == first.prediction["service"][name] > 40_000_000
+
+
+def test_the_same_scenario_gives_the_same_records(scenario: Path) -> None:
+    one, other = made(scenario), made(scenario)
+    assert (one.operations.data == other.operations.data).all()
+    assert (one.samples.data == other.samples.data).all()
+
+
+def test_the_command_prints_the_summary_and_answers_99_where_expectations_break(
+    scenario: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(scenario.parent / "out")
+    arguments = ["simulate", str(scenario), "--out", out, "--json", "--no-plots"]
+    assert main(arguments) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "simulated"
+    assert main([*arguments, "--variant", "after"]) == 0
+    assert json.loads(capsys.readouterr().out)["sessions"]["succeeded"] == 1940
+    assert main([*arguments, "--set", "target.emulator.passive_ports=1000"]) == 99
+
+
+def test_a_real_server_is_simulated_by_its_habits(scenario: Path) -> None:
+    lab = "lab={topology: pair, sysctls: {server: {ip_local_port_range: 40000 40019}}}"
+    run = made(scenario, overrides=("target={server: {name: inetutils-ftpd}}", lab))
+    summary = build_summary(run)
+    assert summary.transfers.succeeded == 20
+    assert summary.failures[0].example.reply is not None
+    assert summary.failures[0].example.reply.startswith("425 Can't open passive connection")

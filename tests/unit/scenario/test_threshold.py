@@ -1,0 +1,46 @@
+"""A threshold is a condition, or a condition with what happens when it does not hold; it is written back as it was."""
+
+from __future__ import annotations
+
+import pytest
+
+from ftpstorm.errors import ScenarioError
+from ftpstorm.scenario.gallery import find_scenario
+from ftpstorm.scenario.loader import dump_scenario, load_text
+
+
+def test_the_long_form_reads_and_is_written_back() -> None:
+    text = '{session: {threshold: "p(99)<1s", abort_on_fail: true, delay_abort_eval: 10s}, login: [max<1s, avg<2s]}'
+    scenario = load_text(_with(text), "x.yaml").scenario
+    [aborting] = scenario.thresholds["session"]
+    assert (aborting.abort_on_fail, aborting.delay_abort_eval) == (True, 10**10)
+    assert [item.threshold for item in scenario.thresholds["login"]] == ["max<1s", "avg<2s"]
+    written = dump_scenario(scenario)
+    assert "    - max<1s\n" in written
+    assert load_text(written, "y.yaml").scenario == scenario
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{session: {threshold: "p(199)<1s", abort_on_fail: true}}', "thresholds.session.threshold: p(199)"),
+        ('{session: {threshold: "p(99)<1s", abort_on_fial: true}}', "did you mean 'abort_on_fail'?"),
+        ('{session: {threshold: "p(99)<1s", delay_abort_eval: 10s}}', "of no use without `abort_on_fail: true`"),
+        ("{session: {abort_on_fail: true}}", "key 'threshold' is required"),
+    ],
+)
+def test_a_wrong_one_is_told_where_and_what(text: str, told: str) -> None:
+    with pytest.raises(ScenarioError) as raised:
+        load_text(_with(text), "x.yaml")
+    assert told in str(raised.value)
+
+
+def _with(text: str) -> str:
+    """Return the demo with these thresholds in place of its own."""
+    lines = find_scenario("try-later-425").read_text(encoding="utf-8").splitlines()
+    kept, inside = [], False
+    for line in lines:
+        inside = line.startswith("thresholds:") or (inside and line.startswith((" ", "#")))
+        if not inside:
+            kept.append(line)
+    return "\n".join([*kept, f"thresholds: {text}", ""])
