@@ -17,7 +17,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: help
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(DEV)  ## make .venv with everything that tests and checks need
@@ -29,6 +29,14 @@ demo: $(RUNTIME)  ## reproduce "425 Try later" in 20 s and plot it against its l
 .PHONY: test
 test: $(DEV)  ## run the test suite; PYTEST_ARGS="-k pool" narrows it
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+.PHONY: test-lab
+test-lab: $(DEV)  ## run the lab's tests: namespaces, real kernels, real servers
+	$(BIN)/python -m pytest tests/lab $(PYTEST_ARGS)
+
+.PHONY: lab-report
+lab-report: $(DEV)  ## run them and print what was predicted of each situation and what was measured
+	$(BIN)/python -m pytest tests/lab --quiet --lab-report $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(DEV)  ## check style and format

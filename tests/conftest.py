@@ -28,8 +28,9 @@ Golden = Callable[[str, str], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--update-golden``."""
+    """Add ``--update-golden`` and ``--lab-report``."""
     parser.addoption("--update-golden", action="store_true", help="write the golden files anew instead of comparing")
+    parser.addoption("--lab-report", action="store_true", help="print what the lab's tests predicted and measured")
 
 
 @pytest.fixture

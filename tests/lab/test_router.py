@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from support.lab_report import Shows
 from support.lab_run import lab_drive, lab_refusal, lacks_program
 
 pytestmark = pytest.mark.lab
@@ -38,7 +39,7 @@ def drive(script: str) -> Any:
 # --- NAT ------------------------------------------------------------------------------------------------------------
 
 
-def test_nat_holds_as_many_flows_as_it_has_ports_and_counts_each_syn_that_it_drops() -> None:
+def test_nat_holds_as_many_flows_as_it_has_ports_and_counts_each_syn_that_it_drops(shows: Shows) -> None:
     up, failed, counters, tracked, missing = drive(
         f"""
 from ftpstorm.sampler.conntrack import ConntrackFiles
@@ -52,10 +53,18 @@ with lab(topology="routed", nat={{"ports": "40000-40499"}}, sysctls={IMPATIENT})
     print(json.dumps([len(up), failed, counters, tracked, files.missing]))
 """
     )
+    shows("NAT with 500 ports, 600 connects", "flows held", 500, up)
+    shows("NAT with 500 ports, 600 connects", "connects that timed out", 100, failed.count("ETIMEDOUT"))
     assert up == 500
     assert Counter(failed) == {"ETIMEDOUT": 100}
     assert tracked["conntrack.entries"] == 500
     syns = counters["Tcp.ActiveOpens"] + counters["TcpExt.TCPSynRetrans"]
+    shows(
+        "NAT with 500 ports, 600 connects",
+        "insert_failed (SYNs dropped)",
+        syns - 500,
+        tracked["conntrack.insert_failed"],
+    )
     assert tracked["conntrack.insert_failed"] == tracked["conntrack.drop"] == syns - 500
     assert missing is None
 
@@ -204,7 +213,7 @@ def active(network, client, served, port):
     ],
 )
 def test_data_connections_pass_a_firewall_only_with_the_ftp_helper(
-    helper: bool, refuse: str, word: str, ipv6: bool
+    helper: bool, refuse: str, word: str, ipv6: bool, shows: Shows
 ) -> None:
     found = drive(
         SCRIPTED_FTP
@@ -215,6 +224,9 @@ with lab(topology="routed", ipv6={ipv6}, firewall=firewall) as network:
     print(json.dumps([passive(network, client, served, 10000), active(network, client, served, 2000)]))
 """
     )
+    if not ipv6:
+        situation = f"default-drop router, {refuse}, {'with' if helper else 'without'} the ftp helper"
+        shows(situation, "connect to a passive port", word or "works", found[0] or "works")
     assert found == [word if not ipv6 else word.replace("EHOSTUNREACH", "EACCES")] * 2
 
 

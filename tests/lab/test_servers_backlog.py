@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from support.lab_drives import Drive
+from support.lab_report import Shows
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow]
 
@@ -53,8 +54,16 @@ def burst(drive: Drive, call: str) -> tuple[dict[str, int], dict[str, int]]:
 
 
 @pytest.mark.parametrize("backlog", [25, 511])
-def test_a_stock_kernel_makes_ghosts(drive: Drive, backlog: int) -> None:
+def test_a_stock_kernel_makes_ghosts(drive: Drive, backlog: int, shows: Shows) -> None:
     sessions, counted = burst(drive, f"burst({backlog}, '50/s', IMPATIENT)")
+    situation = f"1,500 at once, backlog {backlog}, stock kernel, 50 accepts a second"
+    shows(situation, "greeting-silent", "hundreds", sessions["greeting-silent"])
+    shows(
+        situation,
+        "server ListenOverflows and SyncookiesSent",
+        "both above 0",
+        (counted["TcpExt.ListenOverflows"], counted["TcpExt.SyncookiesSent"]),
+    )
     assert sessions["greeting-silent"] >= 300
     assert sessions["none"] > 25
     assert set(sessions) <= {"none", "greeting-silent", "control-connect-timeout"}
@@ -67,10 +76,16 @@ def test_a_stock_kernel_makes_ghosts(drive: Drive, backlog: int) -> None:
 
 @pytest.mark.parametrize(("backlog", "at_least"), [(25, 10), (511, 200)])
 def test_without_syn_cookies_and_with_abort_on_overflow_each_reset_is_an_embryonic_one(
-    drive: Drive, backlog: int, at_least: int
+    drive: Drive, backlog: int, at_least: int, shows: Shows
 ) -> None:
     sessions, counted = burst(drive, f"burst({backlog}, '50/s', IMPATIENT, tcp_syncookies=0, tcp_abort_on_overflow=1)")
     resets = sessions.get("greeting-reset", 0) + sessions.get("control-connect-reset", 0)
+    shows(
+        f"the same, backlog {backlog}, syncookies 0, abort_on_overflow 1",
+        "resets = EmbryonicRsts",
+        counted["TcpExt.EmbryonicRsts"],
+        resets,
+    )
     assert resets >= at_least
     assert counted["TcpExt.EmbryonicRsts"] == resets
     assert counted["TcpExt.SyncookiesSent"] == 0
@@ -78,7 +93,8 @@ def test_without_syn_cookies_and_with_abort_on_overflow_each_reset_is_an_embryon
     assert sessions["none"] + sessions.get("greeting-silent", 0) <= counted["Tcp.PassiveOpens"]
 
 
-def test_a_backlog_longer_than_the_burst_loses_nobody(drive: Drive) -> None:
+def test_a_backlog_longer_than_the_burst_loses_nobody(drive: Drive, shows: Shows) -> None:
     sessions, counted = burst(drive, "burst(4096, '5000/s', PATIENT)")
+    shows("1,500 at once, backlog 4096", "greeted", SESSIONS, sessions["none"])
     assert sessions == {"none": SESSIONS}
     assert counted["TcpExt.ListenOverflows"] == 0

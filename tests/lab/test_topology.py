@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from support.lab_report import Shows
 from support.lab_run import lab_command, lab_drive, lab_refusal, lacks_program
 from support.short_run import wait_for
 
@@ -209,7 +210,7 @@ except EnvironmentUnavailableError as error:
 
 
 @pytest.mark.parametrize("ipv6", [False, True])
-def test_an_even_range_gives_exactly_its_ports_and_then_no_more(ipv6: bool, host_settings: None) -> None:
+def test_an_even_range_gives_exactly_its_ports_and_then_no_more(ipv6: bool, host_settings: None, shows: Shows) -> None:
     count, word = drive(
         SOCKETS
         + f"""
@@ -219,6 +220,7 @@ with lab(ipv6={ipv6}, sysctls={{"client": client}}) as network:
     print(json.dumps(connects_until_refused(listener, [(network.server.addresses[0], 2121)], 500)))
 """
     )
+    shows(f"one destination, client first, no reuse, IPv{6 if ipv6 else 4}", "connects out of 200 ports", 200, count)
     assert (count, word) == (200, "EADDRNOTAVAIL")
 
 
@@ -235,7 +237,7 @@ REUSE = [
 
 @pytest.mark.parametrize(("topology", "keys", "reuse", "reused"), REUSE)
 def test_time_wait_ports_are_reused_as_tcp_tw_reuse_says(
-    topology: str, keys: dict[str, Any], reuse: int, reused: bool
+    topology: str, keys: dict[str, Any], reuse: int, reused: bool, shows: Shows
 ) -> None:
     first, again, word, recycled = drive(
         SOCKETS
@@ -264,6 +266,8 @@ with lab(topology={topology!r}, **{keys}, sysctls={{"client": settings}}) as net
     print(json.dumps([len(first), again, word, NetFiles().read_counters()["TcpExt.TWRecycled"]]))
 """
     )
+    where = "over veth" if topology == "pair" else "on an address of its own" if keys else "on 127.0.0.0/8"
+    shows(f"tcp_tw_reuse {reuse} {where}", "TIME_WAIT ports reused after the delay", reused, bool(again))
     assert first == 20
     assert (again, word) == ((1, "") if reused else (0, "EADDRNOTAVAIL"))
     assert (recycled > 0) is reused
@@ -279,7 +283,7 @@ with lab(topology={topology!r}, **{keys}, sysctls={{"client": settings}}) as net
     ids=["kernel", "no-port", "port"],
 )
 def test_a_port_drawn_at_connect_counts_for_each_destination_and_one_taken_at_bind_for_all(
-    bind: str, expected: tuple[int, str]
+    bind: str, expected: tuple[int, str], shows: Shows
 ) -> None:
     count, word = drive(
         SOCKETS
@@ -291,6 +295,7 @@ with lab(server_addresses=5, sysctls={{"client": client}}) as network:
     print(json.dumps(connects_until_refused(listener, destinations, 500, {bind})))
 """
     )
+    shows(f"20 ports, 5 destinations, {bind.partition('(')[0]}", "connections at one time", expected[0], count)
     assert (count, word) == expected
 
 

@@ -21,6 +21,7 @@ from ftpstorm.clock import read_clock_pair
 from ftpstorm.conduct.calibrate import known_calibration
 from ftpstorm.conduct.dashboard import Dashboard
 from ftpstorm.conduct.experiment import (
+    CAPTURE,
     EMULATOR,
     ENGINE,
     SAMPLER,
@@ -68,6 +69,7 @@ MODULES: Final[Mapping[str, str]] = {
     "sampler": SAMPLER,
     "emulator": EMULATOR,
     "time-wait": TIME_WAIT,
+    "capture": CAPTURE,
 }
 
 

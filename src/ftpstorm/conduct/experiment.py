@@ -39,6 +39,7 @@ ENGINE: Final = "ftpstorm.engine"
 SAMPLER: Final = "ftpstorm.sampler"
 EMULATOR: Final = "ftpstorm.emulator"
 TIME_WAIT: Final = "ftpstorm.lab.reaper"
+CAPTURE: Final = "ftpstorm.sampler.capture"
 
 
 class StoppedBeforeStartError(FtpstormError):
@@ -62,24 +63,27 @@ class Experiment:
     """What the children get; without the password."""
     start_at_realtime_ns: int | None
     modules: Mapping[str, str]
-    """Module to execute by role: engine, sampler, emulator, time-wait."""
+    """Module to execute by role: engine, sampler, emulator, time-wait, capture."""
     laboratory: Laboratory | None = None
     """The network that the run has of its own, its server started; None without `lab`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """The children of one run. `emulator` and `time_wait` are there only where the run needs them."""
+    """The children of one run. `emulator`, `time_wait` and `captures` are there only where the run needs them."""
 
     emulator: Child | None
     workers: Sequence[Child]
     sampler: Child
     time_wait: Child | None
+    captures: Sequence[Child] = ()
+    """One for each client host."""
 
     @property
     def finishers(self) -> tuple[Child, ...]:
         """Those that go on until they are asked to finish, in that order."""
-        return tuple(child for child in (self.sampler, self.emulator, self.time_wait) if child is not None)
+        maybe = (self.sampler, self.emulator, self.time_wait, *self.captures)
+        return tuple(child for child in maybe if child is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +163,13 @@ async def _start_children(crew: Crew, experiment: Experiment) -> Cast:
     if lab is not None and lab.reaped_hosts():
         time_wait = await crew.start("time-wait", module("time-wait"), descriptors=descriptors)
     sampler = await crew.start("sampler", module("sampler"), descriptors=descriptors)
-    return Cast(emulator, workers, sampler, time_wait)
+    captures = []
+    if experiment.plan.scenario.capture is not None:
+        hosts = lab.network.clients if lab is not None else (None,)
+        for number, host in enumerate(hosts):
+            role = "capture" if len(hosts) == 1 else f"capture-{number}"
+            captures.append(await crew.start(role, module("capture"), host=host))
+    return Cast(emulator, workers, sampler, time_wait, captures)
 
 
 async def _greet(crew: Crew, experiment: Experiment, requests: StopRequests, cast: Cast) -> dict[str, Any]:
@@ -187,6 +197,16 @@ async def _greet(crew: Crew, experiment: Experiment, requests: StopRequests, cas
             accounts=[list(account) for account in experiment.accounts],
             client_host=[index % hosts, hosts],
         )
+    if experiment.plan.scenario.capture is not None:
+        for capture in cast.captures:
+            capture.send(
+                "hello",
+                role="capture",
+                writer=capture.role,
+                capture=experiment.plan.scenario.capture.model_dump(mode="json"),
+                file=str(experiment.folder.path / f"{capture.role}.pcap"),
+                server_ports=sorted({port for _, port in target["addresses"]}),
+            )
     processes = {child.role: child.pid for child in crew.children} | {"conductor": os.getpid()}
     if server is not None:
         processes["server"] = server.pid

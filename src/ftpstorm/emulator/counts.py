@@ -29,3 +29,11 @@ class Counts:
     """Payload bytes handed to the kernel on data connections."""
     bytes_received: int = 0
     """Payload bytes read from data connections."""
+    leaked: int = 0
+    """Data connections that the scenario had left unclosed."""
+    backend_requests: int = 0
+    """Questions put to the back end, one before each transfer."""
+    backend_connects: int = 0
+    """Connections made to the back end."""
+    backend_refused: int = 0
+    """Questions that got no answer, most for want of a local port: the transfer was refused with 451."""

@@ -16,11 +16,14 @@ from typing import Final
 
 import aioftp
 
+from ftpstorm.clock import Clock, monotonic_ns
+from ftpstorm.emulator.backend import BackEnd
 from ftpstorm.emulator.counts import Counts
 from ftpstorm.emulator.dataport import DataPort, DataPorts
 from ftpstorm.emulator.files import Catalogue, content_blocks
 from ftpstorm.emulator.session import Session
 from ftpstorm.emulator.transfers import receive, send
+from ftpstorm.scenario.behind import Leak
 
 Move = Callable[[socket.socket], Awaitable[None]]
 """Moves the bytes of one transfer over its data connection; raises OSError when the client is gone."""
@@ -32,14 +35,33 @@ class DataCommands:
     """Carries out data commands for all sessions of a server. Handlers return True: the session goes on."""
 
     def __init__(
-        self, server: aioftp.Server, catalogue: Catalogue, ports: DataPorts, counts: Counts, refusal: str
+        self,
+        server: aioftp.Server,
+        catalogue: Catalogue,
+        ports: DataPorts,
+        counts: Counts,
+        refusal: str,
+        *,
+        back_end: BackEnd | None = None,
+        leak: Leak | None = None,
+        session_hold_ns: int = 0,
+        clock: Clock = monotonic_ns,
     ) -> None:
-        """Take the server for its paths and listing formats, and the whole reply line of an exhausted pool."""
+        """Take the server for its paths and listing formats, and the whole reply line of an exhausted pool.
+
+        `back_end` is asked before each transfer; `leak` says which data connections are never closed. For
+        `session_hold_ns` after one, by `clock`, a session's next transfer is refused.
+        """
         self._server = server
         self._catalogue = catalogue
         self._ports = ports
         self._counts = counts
         self._refusal = refusal
+        self._back_end = back_end
+        self._leak_every = 0 if leak is None else leak.every
+        self._leak_chances = 0
+        self._session_hold_ns = session_hold_ns
+        self._clock = clock
         self._listings: dict[tuple[str, PurePosixPath], bytes] = {}
         self.transfers: Final[set[asyncio.Task[None]]] = set()
         """Transfers under way."""
@@ -158,13 +180,33 @@ class DataCommands:
         if port is None:
             session.reply("425", "Use PASV or EPSV first.")
             return True
-        # Before the data connection is there, since a client may open it only when it has read this reply.
-        session.reply("150", text)
-        task = asyncio.create_task(self._transfer(session, port, move))
+        if self._session_hold_ns and self._clock() < session.held_until_ns:
+            port.close()
+            self._counts.transfers_failed += 1
+            session.reply(*self._refusal.split(" ", 1))
+            return True
+        if self._back_end is None:
+            # Before the data connection is there, since a client may open it only when it has read this reply.
+            session.reply("150", text)
+            task = asyncio.create_task(self._transfer(session, port, move))
+        else:
+            task = asyncio.create_task(self._ask_and_transfer(self._back_end, session, port, text, move))
         session.transfer = task
         self.transfers.add(task)
         task.add_done_callback(partial(self._transfer_ended, session, port))
         return True
+
+    async def _ask_and_transfer(
+        self, back_end: BackEnd, session: Session, port: DataPort, text: str, move: Move
+    ) -> None:
+        try:
+            await back_end.ask()
+        except OSError as error:
+            port.close()
+            session.reply("451", f"Local error, no connection to the back end: {error.strerror}.")
+            return
+        session.reply("150", text)
+        await self._transfer(session, port, move)
 
     async def _transfer(self, session: Session, port: DataPort, move: Move) -> None:
         try:
@@ -176,13 +218,24 @@ class DataCommands:
                 code, text = "226", "Transfer complete."
         except OSError as error:
             code, text = "426", f"Connection closed, transfer aborted: {error.strerror}."
+        if code == "226" and self._leak_every:
+            self._leak(port)
         port.close()  # before the reply: a client that reads it may count on the pool having it back
         self._counts.transfers_completed += code == "226"
         self._counts.transfers_failed += code != "226"
         session.reply(code, text)
 
+    def _leak(self, port: DataPort) -> None:
+        if not port.client_closed:
+            return
+        self._leak_chances += 1
+        if self._leak_chances % self._leak_every == 0:
+            port.leak()
+            self._counts.leaked += 1
+
     def _transfer_ended(self, session: Session, port: DataPort, task: asyncio.Task[None]) -> None:
         self.transfers.discard(task)
+        session.held_until_ns = self._clock() + self._session_hold_ns
         port.close()  # for a task that was cancelled, perhaps before its first step
         if session.transfer is task:
             session.transfer = None

@@ -44,6 +44,17 @@ class DataPort:
         """The data connection, once there is one and until `close`."""
         self._loop.add_reader(listener.fileno(), self.accept)
 
+    @property
+    def client_closed(self) -> bool:
+        """Whether there is a data connection, and its client has closed or reset it."""
+        return self.sock is not None and _peer_has_closed(self.sock)
+
+    def leak(self) -> None:
+        """Forget to close: nobody closes the data connection before the server ends, and the port stays taken."""
+        if self.sock is not None:
+            self._ports.leaked.append(self.sock)
+            self.sock = None
+
     def accept(self) -> None:
         """Take the data connection if it is there; returns at once either way."""
         if self._listener is None:
@@ -106,6 +117,8 @@ class DataPorts:
         self._counts = counts
         self._wait_ns = wait_ns
         self._listening: dict[int, DataPort] = {}  # oldest first, and so by deadline
+        self.leaked: Final[list[socket.socket]] = []
+        """Data connections that were forgotten, their clients gone: in CLOSE_WAIT until `close`."""
 
     def open(self, family: socket.AddressFamily, address: str) -> DataPort | None:
         """Reserve a port and listen on it, all before the caller can be suspended; None when no port is free.
@@ -135,6 +148,11 @@ class DataPorts:
         if failed:
             raise next(iter(failed.values()))
         return None
+
+    def close(self) -> None:
+        """Close what was leaked, as the end of the process would."""
+        while self.leaked:
+            self.leaked.pop().close()
 
     def expire(self) -> None:
         """Close every port that has waited too long for its connection."""

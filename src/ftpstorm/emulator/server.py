@@ -22,11 +22,12 @@ from aioftp.common import Connection, ThrottleStreamIO
 
 from ftpstorm.clock import Clock, monotonic_ns
 from ftpstorm.emulator.admission import AcceptLoop, Pace
+from ftpstorm.emulator.backend import BackEnd
 from ftpstorm.emulator.counts import Counts
 from ftpstorm.emulator.datacommands import DataCommands
 from ftpstorm.emulator.dataport import DATA_WAIT_NS, DataPorts
 from ftpstorm.emulator.files import Catalogue, CataloguePathIO
-from ftpstorm.emulator.listeners import accept_queue
+from ftpstorm.emulator.listeners import accept_queue, read_ephemeral_range
 from ftpstorm.emulator.pool import PassivePool
 from ftpstorm.emulator.session import Session
 from ftpstorm.scenario.target import ConnectionCap, Emulator
@@ -119,7 +120,21 @@ class EmulatorServer(aioftp.Server):
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._data_ports = DataPorts(self.pool, self.clock, self.counts, self._data_wait_ns)
-        self._data = DataCommands(self, self._catalogue, self._data_ports, self.counts, self._emulator.reply)
+        self._back_end: BackEnd | None = None
+        if self._emulator.backend is not None:
+            back_end = BackEnd(self._emulator.backend, self.server_host, self.counts, read_ephemeral_range())
+            self._back_end = await back_end.__aenter__()
+        self._data = DataCommands(
+            self,
+            self._catalogue,
+            self._data_ports,
+            self.counts,
+            self._emulator.reply,
+            back_end=self._back_end,
+            leak=self._emulator.leak,
+            session_hold_ns=self._emulator.session_hold,
+            clock=self.clock,
+        )
         self._commands.update(self._data.handlers)
         self._accept_loop = AcceptLoop(self._listener, Pace(self._emulator.accept_rate), self.clock, self._admit)
         self._expiry = asyncio.create_task(self._expire_data_ports())
@@ -138,6 +153,9 @@ class EmulatorServer(aioftp.Server):
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+        self._data_ports.close()
+        if self._back_end is not None:
+            await self._back_end.__aexit__()
 
     async def __aenter__(self) -> EmulatorServer:
         await self.start()

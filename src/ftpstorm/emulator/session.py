@@ -21,7 +21,7 @@ from ftpstorm.emulator.files import resolve_path
 class Session:
     """State of one control connection. Owned by the task that reads its commands."""
 
-    __slots__ = ("address", "connection", "data_port", "family", "reader", "transfer", "writer")
+    __slots__ = ("address", "connection", "data_port", "family", "held_until_ns", "reader", "transfer", "writer")
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, connection: Connection) -> None:
         sock: Any = writer.get_extra_info("socket")
@@ -35,6 +35,8 @@ class Session:
         """Asked for by PASV or EPSV and not used by a transfer yet."""
         self.transfer: asyncio.Task[None] | None = None
         """The transfer under way; done or None otherwise."""
+        self.held_until_ns = 0
+        """Until when, on the server's clock, its last data connection counts as still in use."""
         connection.response = self.reply
 
     @property

@@ -5,8 +5,8 @@
 ORDER is one JSON object: `parent` (pid of whoever started this), `command`, `environment`, `folder` (working directory)
 and `mounts` ([[source, target], ...], bound in this order in a mount namespace of the server's own; none where empty).
 
-Servers fork, leave their session and become daemons; as a child subreaper the keeper stays
-the ancestor of all of them. TERM ends the descendants, those that do not go within GRACE_S by SIGKILL. The keeper ends
+Servers fork, leave their session and become daemons; as a child subreaper the keeper stays the ancestor of all of
+them. TERM ends the descendants, those that do not go within GRACE_S by SIGKILL. The keeper ends
 when none is left, with the exit status of the server: of the process it executed, or of the daemon that this became.
 """
 
@@ -39,7 +39,7 @@ def main(order: Mapping[str, Any]) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     signal.signal(signal.SIGCHLD, lambda *_: None)  # an ignored signal is never delivered to sigtimedwait
     try:
-        pass
+        kernel.become_subreaper()
         if order["mounts"]:
             _mount(order["mounts"])
     except OSError as error:

@@ -31,10 +31,10 @@ def scenario_json_schema() -> dict[str, Any]:
             definitions[model.__name__] = _with_shorthand(model, definitions[model.__name__])
     definitions["Step"] = _step(definitions["Step"])
     definitions["Expect"]["properties"]["failures"]["propertyNames"] = {"enum": ["any", "any-other", *FAILURE_WORDS]}
-    thresholds = schema["properties"]["thresholds"]
-    thresholds["propertyNames"] = {"pattern": rf"^\s*({'|'.join(METRICS)})(\{{[^{{}}]*\}})?\s*$"}
-    many = thresholds["additionalProperties"]
-    thresholds["additionalProperties"] = {"anyOf": [many["items"], many]}
+    for conditions in (schema["properties"]["thresholds"], definitions["Search"]["properties"]["accept"]):
+        conditions["propertyNames"] = {"pattern": rf"^\s*({'|'.join(METRICS)})(\{{[^{{}}]*\}})?\s*$"}
+        many = conditions["additionalProperties"]
+        conditions["additionalProperties"] = {"anyOf": [many["items"], many]}
     for part in _parts(schema):
         _admit_variables(part)
     return {"$schema": DIALECT, **schema, "title": "ftpstorm scenario"}

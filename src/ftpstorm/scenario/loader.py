@@ -23,6 +23,7 @@ from ftpstorm.scenario.explain import in_order, validate
 from ftpstorm.scenario.load import Replay
 from ftpstorm.scenario.overrides import AssignmentError, assign, parse_override, split_keys
 from ftpstorm.scenario.schema import Scenario
+from ftpstorm.scenario.swept import PARTS, swept_problems
 from ftpstorm.scenario.trace import parse_trace
 from ftpstorm.scenario.warnings import remarks
 from ftpstorm.scenario.wording import did_you_mean, split_hint
@@ -79,7 +80,7 @@ def load_text(
     if document.value is None:
         raise ScenarioError(name, unreadable or [Problem("the file holds no scenario, only null")])
     base, found = validate(document)
-    found = (*found, *_variant_problems(document, found))
+    found = (*found, *_variant_problems(document, found), *swept_problems(document, found))
     if base is None or found or unreadable:
         answered = {problem.path for problem in unreadable}
         raise ScenarioError(name, in_order([*unreadable, *(item for item in found if item.path not in answered)]))
@@ -96,7 +97,8 @@ def load_text(
     scenario = _with_files(scenario, effective, name)
     warnings = remarks(scenario, effective, overridden)
     scenario, unfit = _without_unfit_variants(scenario, effective)
-    return Loaded(scenario, Path(name), variant, (*warnings, *unfit), base)
+    scenario, unswept = _without_unfit_sweep(scenario, effective, name, overridden)
+    return Loaded(scenario, Path(name), variant, (*warnings, *unfit, *unswept), base)
 
 
 def _with_files(scenario: Scenario, document: Document, name: str) -> Scenario:
@@ -228,6 +230,25 @@ def _without_unfit_variants(scenario: Scenario, effective: Document) -> tuple[Sc
         for name, problem in unfit.items()
     ]
     return scenario.model_copy(update={"variants": kept}), remarked
+
+
+def _without_unfit_sweep(
+    scenario: Scenario, effective: Document, name: str, overridden: Sequence[KeyPath]
+) -> tuple[Scenario, list[Problem]]:
+    """Return the scenario without a sweep or search that no longer applies to it, and a remark on each.
+
+    One that was itself set, and wrongly, is an error.
+    """
+    unfit = swept_problems(effective, ())
+    if not unfit:
+        return scenario, []
+    if any(path[0] in PARTS for path in overridden):
+        raise ScenarioError(name, in_order(unfit))
+    first = {problem.path.partition(".")[0]: problem for problem in reversed(unfit)}
+    remarked = [
+        replace(problem, path=part, message=f"it no longer fits: {problem.message}") for part, problem in first.items()
+    ]
+    return scenario.model_copy(update=dict.fromkeys(first, None)), remarked
 
 
 def _variant_problems(document: Document, known: Sequence[Problem]) -> list[Problem]:

@@ -11,11 +11,14 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from ftpstorm.scenario.capture import Capture
 from ftpstorm.scenario.client import LAB_ADDRESSES, Client
 from ftpstorm.scenario.expressions import parse_expression, parse_metric
 from ftpstorm.scenario.flow import Flow
 from ftpstorm.scenario.lab import Lab
 from ftpstorm.scenario.load import Load
+from ftpstorm.scenario.search import Search
+from ftpstorm.scenario.sweep import Sweep
 from ftpstorm.scenario.target import Target
 from ftpstorm.scenario.threshold import Threshold
 from ftpstorm.scenario.types import Count, Documented, DurationNs, PositiveCount, PositiveRate, SizeBytes
@@ -144,12 +147,18 @@ class Scenario(Documented):
     """Files that the emulator offers for download, by name and size."""
     load: Annotated[dict[str, Load], Field(min_length=1, max_length=250)]
     sampling: Sampling = Sampling()
+    capture: Capture | None = None
+    """Keep the client's packets; null: none. `{}` keeps the headers of all."""
     stop: Stop = Stop()
     guard: Guard | None = None
     expect: Expect | None = None
     thresholds: dict[MetricText, tuple[Threshold, ...]] = {}
     """k6-like: metric, such as `data_connect{load:steady}`, to conditions, such as `p(99)<50ms`."""
     variants: dict[str, Variant] = {}
+    sweep: Sweep | None = None
+    """A grid over any keys, for `ftpstorm sweep`."""
+    search: Search | None = None
+    """Which load to look for, for `ftpstorm search`."""
     seed: Count = 1
     """Seed of everything random in the plan."""
 
@@ -164,6 +173,13 @@ class Scenario(Documented):
                 raise ValueError("`client.source_addresses: [lab]` needs a `lab`")
             if self.client.data_source == "other" and self.lab.client_addresses < 2:
                 raise ValueError("`data_source: other` needs `lab.client_addresses: 2` or more")
+        return self
+
+    @model_validator(mode="after")
+    def _captures_no_password(self) -> Scenario:
+        secret = self.users is not None or self.target.password_env or self.target.password_file
+        if self.capture is not None and self.capture.payload and secret:
+            raise ValueError("`capture.payload` would keep passwords: leave it out, or log in without one")
         return self
 
     @field_validator("thresholds", mode="before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -55,6 +56,12 @@ def wait_for(fact: Callable[[], Any], within_s: float = 30) -> Any:
     return value
 
 
+def command_line(pid: int) -> bytes:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
 def test_it_ends_with_the_exit_status_of_its_server(keep: Callable[..., subprocess.Popen[bytes]]) -> None:
     assert keep("/bin/sh", "-c", "exit 7").wait(30) == 7
     assert keep("/bin/sh", "-c", "kill -9 $$").wait(30) == 128 + 9
@@ -62,9 +69,7 @@ def test_it_ends_with_the_exit_status_of_its_server(keep: Callable[..., subproce
 
 def test_a_daemon_of_the_servers_own_making_is_adopted_and_ended(keep: Callable[..., subprocess.Popen[bytes]]) -> None:
     keeper = keep(sys.executable, "-c", DAEMON)
-    (daemon,) = wait_for(
-        lambda: [pid for pid in descendants(keeper.pid) if b"sleep\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    )
+    (daemon,) = wait_for(lambda: [pid for pid in descendants(keeper.pid) if command_line(pid).startswith(b"sleep\0")])
     keeper.terminate()
     assert keeper.wait(30) == 128 + signal.SIGTERM
     assert not Path(f"/proc/{daemon}").exists()
