@@ -182,6 +182,7 @@ class Cause(StrEnum):
     FIREWALL_NO_HELPER = "firewall-no-helper"
     ACTIVE_PORT_REUSED = "active-port-reused"
     CLOSE_WAIT_LEAK = "close-wait-leak"
+    SERVER_EPHEMERAL_PORTS = "server-ephemeral-ports"
     LOGIN_REFUSED = "login-refused"
     SERVER_DOWN = "server-down"
     TRANSFER_STALL = "transfer-stall"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from support.lab_drives import Drive
 from support.lab_report import Shows
+from support.lab_run import lacks_program
 
 pytestmark = pytest.mark.lab
 
@@ -108,3 +111,29 @@ with lab() as net, served(net, {"name": "pure-ftpd", "passive_ports": 8}) as s:
     assert taken["operations"] == ["none", "passive-exhausted", "none", "none"]
     assert taken["failed"][0]["reply"] == "425 All reserved TCP ports are busy"
     assert {each["survived"] for each in taken["failed"]} == {1}
+
+
+@pytest.mark.parametrize("server", ["proftpd", "pyftpdlib"])
+def test_a_firewall_that_knows_the_range_alone_makes_a_timeout_of_the_escape(
+    drive: Drive, server: str, require: Callable[[str, bool, str], None], shows: Shows
+) -> None:
+    require("nftables", (missing := lacks_program("nft")) is None, str(missing))
+    (told,) = drive(
+        server,
+        f"""{PREPARED}
+document = {{"name": "{server}", "passive_ports": PASSIVE}}
+with lab(topology="routed", firewall={{"allow": [PASSIVE]}}) as net, served(net, document) as s:
+    occupants = Occupants(s)
+    while len(occupants.ports) < 4:
+        occupants.take_port()
+    tell(engine(s, STEPS, timeouts={{"connect": "1s", "greeting": "30s", "reply": "30s", "data": "30s"}}))
+""",
+    )
+    shows(
+        f"{server}, range full, firewall that knows the range",
+        "PASV and RETR",
+        "data-connect-timeout",
+        told["operations"][1],
+    )
+    assert told["operations"][:2] == ["none", "data-connect-timeout"]
+    assert told["ports"][1] not in range(10000, 10004)

@@ -143,6 +143,8 @@ def classify_code(phase: Phase, code: int, raw: bytes) -> FailureClass:
         return F.CONTROL_LOST
     if phase is P.TLS:
         return F.TLS_FAILED
+    if code == 500 and raw.startswith(b"500 OOPS"):
+        return F.CONTROL_LOST  # the last words of a vsftpd process
     if code in FILE_CODES:
         return F.FILE_ERROR
     if code in UNSUPPORTED_CODES:

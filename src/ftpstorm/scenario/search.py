@@ -125,10 +125,9 @@ class Search(Documented):
     """Dotted key of the load, such as `load.steady.rate`."""
     between: tuple[Bound, Bound]
     """Lowest and highest load to try."""
-    accept: dict[Annotated[str, AfterValidator(_metric)], tuple[Condition, ...]] = {
-        "failures": ("count==0",),
-        "dropped": ("count==0",),
-    }
+    accept: dict[Annotated[str, AfterValidator(_metric)], tuple[Condition, ...]] = Field(
+        {"failures": ("count==0",), "dropped": ("count==0",)}
+    )
     """What must hold for a load to pass: metric, such as `session`, to conditions, such as `p(99)<1s`."""
     settle: DurationNs = "0s"  # type: ignore[assignment]
     """How long at the beginning of a step nothing is judged."""

@@ -37,6 +37,7 @@ def path_limits(plan: Plan, shape: Shape, setting: Setting | None = None) -> tup
         limits.append(_data_ports(ports, shape))
         if shape.active_part:
             limits += _active(plan, shape, setting)
+        limits += _behind(plan, shape, setting)
     return mark_binding(limits)
 
 
@@ -128,6 +129,23 @@ def active_ports_of(plan: Plan) -> int | None:
         return None
     first, last = parse_port_range(own)
     return last - first + 1
+
+
+def _behind(plan: Plan, shape: Shape, setting: Setting) -> list[Limit]:
+    """The server's own ephemeral ports, where each transfer has it connect to a back end."""
+    emulator = plan.scenario.target.emulator
+    backend = emulator.backend if emulator is not None else None
+    if backend is None or backend.per != "request":
+        return []
+    kernel = setting.kernels.server
+    limit = client_ports_limit(
+        subject="connections that the server makes to its back end, one for each transfer",
+        ports=kernel.ports,
+        life_s=backend.takes / NS_PER_S,
+        hold=kernel.outgoing_hold,
+    )
+    there = {"name": Cause.SERVER_EPHEMERAL_PORTS, "side": Side.SERVER, "counts": "transfers"}
+    return [limit.model_copy(update=there)]
 
 
 def _router(plan: Plan, ports: ClientPorts, shape: Shape, setting: Setting) -> list[Limit]:

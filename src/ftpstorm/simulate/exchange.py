@@ -21,6 +21,11 @@ Data = tuple[int, int, int, int, int, int, int]
 """Passive port, local port, bytes, and the stamps: passive reply, connected, first byte, end of data."""
 NO_DATA: Final[Data] = (0, 0, 0, ABSENT, ABSENT, ABSENT, ABSENT)
 
+NO_BACKEND: Final[Failure] = (FailureClass.TRANSFER_ABORTED, Phase.FIRST_BYTE, 1, 451, 0, 0)
+"""A front end without a local port towards its back end refuses the transfer."""
+NEVER_NS: Final = 1 << 46
+"""Later than any run ends, and small enough to leave a port number room beside it."""
+
 SUCCEEDED = int(Outcome.SUCCEEDED)
 FAILED = int(Outcome.FAILED)
 INTERRUPTED = int(Outcome.INTERRUPTED)
@@ -43,6 +48,26 @@ def filtered(
         return None
     session.record(stage, ordinal, attempt, FAILED, failure, start, stamps)
     return failure
+
+
+def refused_behind(
+    session: Session, stage: Stage, ordinal: int, attempt: int, start: int, asked: int, answered: int, port: int
+) -> Failure:
+    """Connect to the passive port, and be told that the server has no port towards its back end."""
+    world = session.world
+    connected = answered + world.service.connect_ns
+    closed = connected + world.service.reply_ns
+    world.close_connection(answered, closed, Side.SERVER, control=False)
+    session.connects += 1
+    if world.pool is not None and not session.own_port:
+        free = world.passive_free_ns(stage, closed, Side.SERVER)
+        world.pool.release_at(port, free)
+        world.occupancies.passive_pool.add(asked, free)
+        world.occupancies.passive_in_use.add(asked, closed)
+    session.now = closed
+    stamps = (port, world.draw_port(), 0, answered, connected, ABSENT, ABSENT)
+    session.record(stage, ordinal, attempt, FAILED, NO_BACKEND, start, stamps)
+    return NO_BACKEND
 
 
 def active(
@@ -71,7 +96,7 @@ def transfer(
     world = session.world
     service = world.service
     connected = answered + service.connect_ns
-    first_byte = world.serve(connected, service.transfer_work_ns) + service.first_byte_ns
+    first_byte = world.serve(connected, service.transfer_work_ns) + service.first_byte_ns + world.backend_ns
     size = stage.moved_bytes(session.number + ordinal)
     data_end = closed = first_byte + service.payload_ns(size)
     end = data_end + service.final_reply_ns
@@ -97,8 +122,11 @@ def transfer(
         session.record(stage, ordinal, attempt, outcome, None, start, stamps)
         return
     session.connects += 1
+    if world.backend_ports is not None:
+        world.backend_ports.release_at(world.server.time_wait.end_ns(first_byte))  # the front end closes first
     if world.pool is not None and not session.own_port:
-        free = world.passive_free_ns(stage, closed, keeper)
+        leaked = world.leaks(keeper)
+        free = NEVER_NS if leaked else world.passive_free_ns(stage, closed, keeper)
         world.pool.release_at(port, free)
         world.occupancies.passive_pool.add(asked, free)
         world.occupancies.passive_in_use.add(asked, closed)

@@ -21,6 +21,7 @@ from ftpstorm.simulate.exchange import (
     Data,
     active,
     filtered,
+    refused_behind,
     transfer,
 )
 from ftpstorm.simulate.pool import Places
@@ -262,6 +263,8 @@ class Session:
             return failure
         if world.open_ports is not None and port not in world.open_ports:
             return filtered(self, stage, ordinal, attempt, start, asked, answered, port)
+        if world.backend_ports is not None and not world.backend_ports.take(asked):
+            return refused_behind(self, stage, ordinal, attempt, start, asked, answered, port)
         transfer(self, stage, ordinal, attempt, start, asked, answered, port)
         return ESCAPED if world.escaped is not None and port in world.escaped and not self.interrupted else None
 

@@ -29,6 +29,7 @@ CAUSES: Final = {
     FailureClass.DATA_CONNECT_TIMEOUT: Cause.FIREWALL_NO_HELPER,
     FailureClass.DATA_CONNECT_REFUSED: Cause.FIREWALL_NO_HELPER,
     FailureClass.UNREACHABLE: Cause.FIREWALL_NO_HELPER,
+    FailureClass.TRANSFER_ABORTED: Cause.SERVER_EPHEMERAL_PORTS,
 }
 """What ran out in the model, by the failure that says so."""
 

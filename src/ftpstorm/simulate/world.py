@@ -222,6 +222,16 @@ class World:
         self.data_ports = self.control_ports if ports.port_space else Places(data_budget) if data_budget else None
         own = scenario.client.active_ports
         self.active_ports = None if own is None else PassivePool(_span(parse_port_range(own)))
+        emulator = scenario.target.emulator
+        backend = emulator.backend if emulator is not None else None
+        self.backend_ports: Places | None = None
+        """The server's ephemeral ports towards its back end; None where it opens no connection for each transfer."""
+        if backend is not None and backend.per == "request":
+            self.backend_ports = Places(four_tuple_budget(kernels.server.ports))
+        self.backend_ns = 0 if backend is None else backend.takes
+        leak = emulator.leak if emulator is not None else None
+        self.leak_every = 0 if leak is None else leak.every
+        self.leak_chances = 0
         self.no_port_errno = EADDRINUSE if ports.port_space else EADDRNOTAVAIL
         self.client, self.server = kernels.client, kernels.server
         self.occupancies = Occupancies(*(Occupancy() for _ in range(8)))
@@ -247,6 +257,13 @@ class World:
         port = self._next_port
         self._next_port = port + 1 if port < self._range[1] else self._range[0]
         return port
+
+    def leaks(self, keeper: Side | None) -> bool:
+        """Tell whether the server forgets to close this data connection, which `keeper` closed first."""
+        if not self.leak_every or keeper is not Side.CLIENT:
+            return False
+        self.leak_chances += 1
+        return self.leak_chances % self.leak_every == 0
 
     def passive_free_ns(self, stage: Stage, closed_ns: int, keeper: Side | None) -> int:
         """Return when the server can open a passive port again whose data connection closed at `closed_ns`."""

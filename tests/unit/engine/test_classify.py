@@ -69,6 +69,8 @@ def test_silence_eof_and_garbage(phase: str, ending: Ending, word: str) -> None:
         ("passive", b"425 Can't open passive connection: Address already in use.", "passive-exhausted"),
         ("passive", b"421 no free ports", "passive-exhausted"),
         ("passive", b"500 OOPS: vsf_sysutil_bind", "passive-exhausted"),
+        ("command", b"500 OOPS: priv_sock_get_int", "control-lost"),
+        ("command", b"500 Unknown command.", "unsupported"),
         ("passive", b"500 Unknown command.", "unsupported"),
         ("passive", b"502 EPSV not implemented", "unsupported"),
         ("passive", b"530 Please login with USER and PASS.", "auth-failed"),
