@@ -61,7 +61,8 @@ class _Page:
         for key, value in body.get("properties", {}).items():
             where = f"{path}.{key}" if path else key
             spelled = f"**`{key}`**" if key in required else f"`{key}`"
-            rows.append((spelled, self._kind(value, where, inner), _default(value), _prose(_doc(value), cell=True)))
+            kind = self._kind(value, where, inner)
+            rows.append((spelled, kind, _default(value), _prose(_doc(value), cell=True) or self._lead(value)))
         self.queue[:0] = inner
         if path.endswith("steps[]"):
             lines += [_COMMANDS_OF_STEPS]
@@ -71,6 +72,14 @@ class _Page:
             ]
         lines.append(markdown(("key", "value", "default", "meaning"), rows))
         return "\n".join(lines)
+
+    def _lead(self, value: _Schema) -> str:
+        """Return the first sentence about what a key holds, for a key without words of its own."""
+        reference = _plain(value).get("$ref")
+        if reference is None:
+            return ""
+        text = _prose(str(self.definitions[_name(reference)].get("description", "")), cell=True)
+        return text.partition(". ")[0].rstrip(".") + "." if text and _name(reference) != "Cause" else ""
 
     def _about(self, value: _Schema) -> str:
         return _prose(self.definitions[_name(value["$ref"])].get("description", ""), cell=True)
@@ -112,7 +121,7 @@ class _Page:
         if "anyOf" in value:
             alternatives = (part for part in value["anyOf"] if part.get("type") != "null")
             kinds = dict.fromkeys(self._kind(part, path, inner) for part in alternatives)
-            return " or ".join(kinds)
+            return " or ".join(kind for kind in kinds if kind)
         if "const" in value:
             return f"`{value['const']}`"
         if "enum" in value:

@@ -25,6 +25,7 @@ from ftpstorm.cli.commands import (
     schema,
     serve,
     simulate,
+    sweep,
     validate,
 )
 from ftpstorm.cli.examples import epilog, first_steps
@@ -66,6 +67,7 @@ def new_app() -> typer.Typer:
         ("run", run.run),
         ("report", report.report),
         ("compare", compare.compare),
+        ("sweep", sweep.sweep),
         ("export", export.export),
         ("simulate", simulate.simulate),
         ("serve", serve.serve),

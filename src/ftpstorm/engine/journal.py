@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ftpstorm.records.schema import OPERATIONS, SESSIONS
 from ftpstorm.records.spool import SpoolWriter, TextTable, spool_path
-from ftpstorm.vocabulary import FailureClass
+from ftpstorm.vocabulary import TRANSFERS, FailureClass, Operation
 
 TEXT_MAX: Final = 512
 """Characters of a reply that are remembered: more than a record holds, and a bound on what hostile replies can take."""
@@ -26,19 +26,21 @@ class Counts:
         "failures",
         "interrupted",
         "last_reply",
-        "operations",
+        "operations_failed",
+        "operations_interrupted",
+        "operations_succeeded",
         "started",
         "succeeded",
-        "transfers_attempted",
-        "transfers_failed",
-        "transfers_succeeded",
         "unreachable_streak",
     )
 
     def __init__(self) -> None:
         self.started = self.succeeded = self.failed = self.interrupted = self.dropped = 0
-        self.operations = self.connects = self.bytes = 0
-        self.transfers_attempted = self.transfers_succeeded = self.transfers_failed = 0
+        self.connects = self.bytes = 0
+        self.operations_succeeded = [0] * len(Operation)
+        """By Operation number, as the other two."""
+        self.operations_failed = [0] * len(Operation)
+        self.operations_interrupted = [0] * len(Operation)
         self.data_handshakes = self.data_resumed = 0
         """TLS handshakes done on data connections, and those that resumed the control connection's session."""
         self.failures = [0] * len(FailureClass)
@@ -50,6 +52,24 @@ class Counts:
     @property
     def in_flight(self) -> int:
         return self.started - self.succeeded - self.failed - self.interrupted
+
+    @property
+    def operations(self) -> int:
+        """Operations that have ended, however."""
+        return sum(self.operations_succeeded) + sum(self.operations_failed) + sum(self.operations_interrupted)
+
+    @property
+    def transfers_succeeded(self) -> int:
+        return sum(self.operations_succeeded[kind] for kind in TRANSFERS)
+
+    @property
+    def transfers_failed(self) -> int:
+        return sum(self.operations_failed[kind] for kind in TRANSFERS)
+
+    @property
+    def transfers_attempted(self) -> int:
+        interrupted = sum(self.operations_interrupted[kind] for kind in TRANSFERS)
+        return self.transfers_succeeded + self.transfers_failed + interrupted
 
 
 class Journal:

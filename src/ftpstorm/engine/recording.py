@@ -15,7 +15,7 @@ from ftpstorm.engine.fiber import Fiber
 from ftpstorm.engine.journal import Journal
 from ftpstorm.engine.work import LoadWork, Work
 from ftpstorm.records.schema import ABSENT, UNKNOWN
-from ftpstorm.vocabulary import TRANSFERS, DataMode, FailureClass, Operation, Outcome
+from ftpstorm.vocabulary import DataMode, FailureClass, Operation, Outcome
 
 if TYPE_CHECKING:
     from ftpstorm.engine.control import Control
@@ -111,7 +111,7 @@ class Recorded(Fiber):
         self.operations += 1
         origin = journal.origin_ns
         counts = journal.counts
-        counts.operations += 1
+        counts.operations_succeeded[kind] += 1
         data = self.data
         passive_ns = self.passive_ns
         connected_ns = first_byte_ns = data_end_ns = ABSENT
@@ -127,9 +127,6 @@ class Recorded(Fiber):
             data_end_ns = data.end_ns
             if data_end_ns != ABSENT:
                 data_end_ns -= origin
-        if kind in TRANSFERS:
-            counts.transfers_attempted += 1
-            counts.transfers_succeeded += 1
         spool = journal.operations
         if spool.used == spool.room:
             spool.flush()
@@ -166,9 +163,7 @@ class Recorded(Fiber):
         journal = self.work.journal
         if self._pending is not None:
             self._settle(journal, int(self.replies_read > 0))
-        if kind in TRANSFERS:
-            journal.counts.transfers_attempted += 1
-            journal.counts.transfers_failed += 1
+        journal.counts.operations_failed[kind] += 1
         record = self._record(kind, _FAILED, error)
         self.failed += 1
         _forget_frames(error)
@@ -183,15 +178,13 @@ class Recorded(Fiber):
         journal = self.work.journal
         if self._pending is not None:
             self._settle(journal, int(self.replies_read > 0))
-        if kind in TRANSFERS:
-            journal.counts.transfers_attempted += 1
+        journal.counts.operations_interrupted[kind] += 1
         journal.append_operation(*self._record(kind, Outcome.INTERRUPTED, None))
 
     def _record(self, kind: Operation, outcome: Outcome, error: StepFailedError | None) -> list[Any]:
-        """Count the execution that did not succeed; return its record."""
+        """Return the record of an execution that did not succeed, and count what it moved."""
         counts = self.work.journal.counts
         self.operations += 1
-        counts.operations += 1
         stamps = (ABSENT, ABSENT, ABSENT)
         data = self.data
         data_port = moved = 0

@@ -283,6 +283,30 @@ _TABLE: Final[dict[Cause, dict[Platform, tuple[Fix, ...]]]] = {
                     "no setting ends CLOSE_WAIT, on Windows neither"),
         ),
     },
+    Cause.SERVER_EPHEMERAL_PORTS: {
+        **{
+            platform: (
+                _server("keep connections to the back end and share them: a pool, keep-alive", _MEMORY),
+                *range_settings(platform, WIDEST_RANGE, "server"),
+                *reuse_settings(platform, host="server"),
+                *time_wait_settings(platform, SHORT_TIME_WAIT_S, "server"),
+            )
+            for platform in (
+                Platform.LINUX,
+                Platform.WINDOWS_LEGACY,
+                Platform.WINDOWS_MS08_037,
+                Platform.WINDOWS,
+            )
+        },
+        Platform.EMULATOR: (
+            _server("ftpstorm run ... --set target.emulator.backend.per=pool", effect="now"),
+            _server("`ip_local_port_range` of lab.sysctls.server", effect="now"),
+        ),
+        Platform.ANY: (
+            _server("keep connections to the back end and share them: a pool, keep-alive", _MEMORY),
+            _server("widen the server's ephemeral range", "must not overlap ports that services listen on", "now"),
+        ),
+    },
     Cause.LOGIN_REFUSED: {
         Platform.ANY: (
             _client("check `target.user` and its password (`password_env`, `password_file`)"),

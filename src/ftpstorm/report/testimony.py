@@ -15,7 +15,7 @@ from ftpstorm.records.schema import ABSENT
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.finding import Mask
 from ftpstorm.scenario.client import parse_port_range
-from ftpstorm.vocabulary import FailureClass, Metric, Phase, PoolState, Side
+from ftpstorm.vocabulary import DataMode, FailureClass, Metric, Phase, PoolState, Side
 
 OVERFLOWS: Final = (
     "TcpExt.ListenOverflows",
@@ -169,3 +169,31 @@ def by_phase(evidence: Evidence) -> dict[Phase, int]:
         Phase.FINAL_REPLY: open_count,
         Phase.COMMAND: len(evidence.operations),
     }
+
+
+def active_transfers(evidence: Evidence) -> Array:
+    """Return the transfers in active mode that got as far as PORT or EPRT."""
+    rows: Array = evidence.transfers[np.isin(evidence.transfers["mode"], (DataMode.PORT, DataMode.EPRT))]
+    return rows
+
+
+def not_listening(evidence: Evidence) -> Mask:
+    """Return which failures are ports of active mode that the client could not listen on.
+
+    It listens before it says a word, so what failed there has a data connection's phase and no reply to PASV or PORT.
+    """
+    rows = evidence.transfers
+    rows = rows[
+        (rows["class"] == FailureClass.LOCAL_PORTS_EXHAUSTED)
+        & (rows["phase"] == Phase.DATA_CONNECT)
+        & (rows["passive_ns"] == ABSENT)
+    ]
+    return failures_of(evidence, rows)
+
+
+def failures_of(evidence: Evidence, rows: Array) -> Mask:
+    """Return which failures are those of these operation records."""
+    failures = evidence.failures.data
+    keys = set(zip(rows["load"].tolist(), rows["session"].tolist(), rows["end_ns"].tolist(), strict=True))
+    these = zip(failures["load"].tolist(), failures["session"].tolist(), failures["t_ns"].tolist(), strict=True)
+    return np.array([key in keys for key in these], bool)

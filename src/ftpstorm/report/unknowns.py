@@ -71,6 +71,8 @@ def _rest(evidence: Evidence, summary: Summary) -> Iterator[tuple[str, str]]:
     for name in ("cpu_s", "cpu_us_per_transfer", "headroom", "saturated", "loop_stall_ms"):
         if getattr(summary.generator, name) is None:
             yield f"generator.{name}", "no worker said it, or the run was too short to sample it"
+    if summary.generator.headroom_basis is None:
+        yield "generator.headroom_basis", "nothing was sampled and this host has no calibration that fits the load"
     if evidence.prediction is None:
         yield "limits", "the folder holds no prediction.json"
         yield "agreement", "the folder holds no prediction.json"

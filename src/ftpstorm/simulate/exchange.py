@@ -123,7 +123,9 @@ def transfer(
         return
     session.connects += 1
     if world.backend_ports is not None:
-        world.backend_ports.release_at(world.server.time_wait.end_ns(first_byte))  # the front end closes first
+        # The front end closes first: the TIME_WAIT lies on the server's own port.
+        world.backend_ports.release_at(world.server.outgoing_end_ns(first_byte))
+        world.occupancies.server_data_time_wait.add(first_byte, world.server.time_wait.end_ns(first_byte))
     if world.pool is not None and not session.own_port:
         leaked = world.leaks(keeper)
         free = NEVER_NS if leaked else world.passive_free_ns(stage, closed, keeper)

@@ -59,6 +59,7 @@ def leave_open(
     _speed(plan, expected, reasons)
     if cut_at_ns is not None:
         _too_long(reasons)
+    _behind(plan, reasons)
     _backlog(plan, setting, reasons)
     _races(plan, setting, expected, reasons)
     _speed_of_ports(plan, setting, expected, reasons)
@@ -205,6 +206,23 @@ def _too_long(reasons: dict[str, str]) -> None:
     _set(reasons, "sessions.", ALL_SESSIONS, why)
     _set(reasons, "transfers.", ALL_TRANSFERS, why)
     _set(reasons, "peaks.", ALL_PEAKS, why)
+
+
+def _behind(plan: Plan, reasons: dict[str, str]) -> None:
+    """What an emulator with a back end, or with sockets that it never closes, leaves to a run."""
+    emulator = plan.scenario.target.emulator
+    if emulator is None:
+        return
+    if emulator.leak is not None:
+        _set(reasons, "", ("recovery_s",), "what a server forgets to close is never free again")
+        why = "a client whose close is never answered keeps FIN_WAIT_2, not TIME_WAIT, until its kernel gives up"
+        _set(reasons, "peaks.", ("client_time_wait",), why)
+    if emulator.backend is not None and emulator.backend.no_port == "wait":
+        why = "transfers that wait for a port towards the back end come when one is free, not when they are asked for"
+        _everything(reasons, why)
+    elif emulator.backend is not None and emulator.backend.per == "pool" and emulator.backend.takes:
+        why = "a transfer waits for an idle connection to the back end: how long depends on who else waits"
+        _set(reasons, "", ("sustained",), why)
 
 
 def _backlog(plan: Plan, setting: Setting, reasons: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from ftpstorm.limits.limit import Limit, Symbol
 from ftpstorm.limits.occupancy import occupancy, time_to_exhaustion_s
-from ftpstorm.limits.ports import LINUX_EPHEMERAL_RANGE
+from ftpstorm.limits.ports import LINUX_EPHEMERAL_RANGE, four_tuple_budget
 from ftpstorm.plan.plan import Plan, ends_early, load_end_ns, transfers_of
 from ftpstorm.records.estimate import sustained_rate
 from ftpstorm.simulate.bounds import path_limits, pool_hold
@@ -234,6 +234,9 @@ def _estimator(plan: Plan, shape: Shape, setting: Setting, exhausted: Cause) -> 
     if exhausted in (Cause.CLIENT_EPHEMERAL_PORTS, Cause.CLIENT_BIND_HABIT):
         by = FailureClass.LOCAL_PORTS_EXHAUSTED
         hold = round(client_ports_of(plan, setting).hold.effective_s * NS_PER_S)
+    elif exhausted is Cause.SERVER_EPHEMERAL_PORTS:
+        by, kernel = FailureClass.TRANSFER_ABORTED, setting.kernels.server
+        size, hold = four_tuple_budget(kernel.ports), round(kernel.outgoing_hold.effective_s * NS_PER_S)
     elif emulator is not None:
         size, hold = emulator.passive_count, 0 if emulator.hold.after == "none" else emulator.hold.for_
     elif setting.serving.held and setting.serving.ports is not None:

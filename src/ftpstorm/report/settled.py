@@ -1,0 +1,34 @@
+"""Conditions judged on the part of a run after it settled: what was due, or began, later than so much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ftpstorm.records.schema import ABSENT
+from ftpstorm.report.evidence import Evidence
+from ftpstorm.report.summary import Check
+from ftpstorm.report.thresholds import Grounds, check
+from ftpstorm.scenario.expressions import parse_expression, parse_metric
+from ftpstorm.units import NS_PER_S
+
+
+def settled_checks(evidence: Evidence, accept: Mapping[str, Sequence[str]], settle_ns: int) -> list[Check]:
+    """Return each condition of `accept` with its measured value over sessions due at `settle_ns` or later.
+
+    Operations and failures count if they began then. A rate is over the rest of the load's window.
+    """
+    sessions, operations, failures = evidence.sessions, evidence.operations, evidence.failures.data
+    from_ns = evidence.load_start_ns + settle_ns
+    began = failures["start_ns"] != ABSENT
+    grounds = Grounds(
+        [name for name, _ in evidence.plan.loads],
+        sessions[sessions["intended_ns"] >= from_ns],
+        operations[operations["start_ns"] >= from_ns],
+        failures[began & (failures["start_ns"] >= from_ns)],
+    )
+    load_s = max((evidence.load_end_ns - from_ns) / NS_PER_S, 1e-9)
+    return [
+        check(grounds, parse_metric(metric), parse_expression(condition), load_s)
+        for metric, conditions in accept.items()
+        for condition in conditions
+    ]
