@@ -377,3 +377,17 @@ def test_client_resets_reach_neither_stderr_nor_the_test(
     emulator.wait_until(lambda server: server.sessions == 0)
     assert emulator.ask(lambda server: server.counts.transfers_failed) == 10
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_delay_is_that_of_the_greeting_and_of_each_answer(start_emulator: Callable[..., Any]) -> None:
+    emulator = start_emulator({"delay": "150ms"}, FILES)
+    began = time.monotonic()
+    with socket.create_connection((emulator.host, emulator.port), timeout=30) as sock, sock.makefile("rb") as replies:
+        assert replies.readline().startswith(b"220")
+        greeted = time.monotonic()
+        sock.sendall(b"NOOP\r\nNOOP\r\n")
+        assert replies.readline().startswith(b"200")
+        assert replies.readline().startswith(b"200")
+        answered = time.monotonic()
+    assert greeted - began >= 0.15
+    assert answered - greeted >= 0.3  # each waits for its own, one after the other

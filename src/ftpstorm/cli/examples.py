@@ -17,6 +17,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "ftpstorm compare before after",
         "ftpstorm compare before latest --fail-on 'transfers.sustained.rate_per_s<-5%'",
     ),
+    "search": ("ftpstorm search mine.yaml", "ftpstorm search mine.yaml --set search.precision=5% --json"),
     "sweep": (
         "ftpstorm sweep mine.yaml --repeats 3",
         "ftpstorm sweep mine.yaml --set 'sweep.grid.target.emulator.passive_ports=[10, 20, 40]' --metric failed",

@@ -31,6 +31,7 @@ from ftpstorm.emulator.listeners import accept_queue, read_ephemeral_range
 from ftpstorm.emulator.pool import PassivePool
 from ftpstorm.emulator.session import Session
 from ftpstorm.scenario.target import ConnectionCap, Emulator
+from ftpstorm.units import NS_PER_S
 
 LINE_BYTES: Final = 8192
 """Longest command line; a longer one ends the session."""
@@ -85,6 +86,7 @@ class EmulatorServer(aioftp.Server):
         self.counts: Final = Counts()
         self.pool: Final = PassivePool(passive_ports, hold_ns=emulator.hold.for_, rule=emulator.hold.after)
         self._emulator = emulator
+        self._delay_s = emulator.delay / NS_PER_S
         self._catalogue = catalogue
         self.clock: Final = clock
         """The clock that the pool is told the time from."""
@@ -223,8 +225,10 @@ class EmulatorServer(aioftp.Server):
         stream = ThrottleStreamIO(reader, writer, throttles={})
         connection = Connection(command_connection=stream, path_io=self._path_io, restart_offset=0)
         session = Session(reader, writer, connection)
-        session.reply("220", self.welcome_message)
         try:
+            if self._delay_s:
+                await asyncio.sleep(self._delay_s)
+            session.reply("220", self.welcome_message)
             while await self._next_command(session):
                 pass
             writer.close()
@@ -250,6 +254,8 @@ class EmulatorServer(aioftp.Server):
             session.reply("501", "Not UTF-8.")
             return True
         command = command.lower()
+        if self._delay_s:
+            await asyncio.sleep(self._delay_s)
         if session.transfer is not None:
             if command == "abor":
                 return await self._data.abort(session)

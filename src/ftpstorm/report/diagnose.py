@@ -1,7 +1,9 @@
 """Name what ran out: weigh what every rule found, and say it in one sentence.
 
-What each cause looks like stands in `report.rules`. Here the findings are ranked: by what makes all others moot,
-then by how many failures each explains, then by confidence.
+What each cause looks like stands in `report.rules`. Here the findings are ranked. First what makes all others moot.
+Then what binds: of several places that each turn away a good part of those that reach them, the furthest along the way;
+as long as it is full, lifting an earlier one only brings it more to turn away. Then by how many failures each explains,
+and by confidence.
 """
 
 from __future__ import annotations
@@ -9,18 +11,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from ftpstorm.report.evidence import Evidence
-from ftpstorm.report.finding import Against, Finding, Rule, Sign
+from ftpstorm.report.finding import Against, Finding, Kind, Rule, Sign
+from ftpstorm.report.remedies import remedies
 from ftpstorm.report.rules import RULES
 from ftpstorm.report.summary import Confidence, Diagnosis, Generator, RuledOut
+from ftpstorm.report.testimony import by_phase, client_share, of_server
 from ftpstorm.report.wording import count_of, seconds
 from ftpstorm.units import NS_PER_S
-from ftpstorm.vocabulary import Cause, Outcome, Status
+from ftpstorm.vocabulary import Cause, Outcome, Phase, Status
 
 EXPLAINED_SHARE: Final = 0.5
-"""A cause that explains less of the failures than this is not *the* cause."""
+"""Findings that together explain less of the failures than this leave it open what ran out."""
+BINDING_SHARE: Final = 0.25
+"""A place that turns away so much of what reaches it is full for good; less may be a passing shortage."""
 
 _RANK: Final[dict[Confidence, int]] = {"certain": 3, "likely": 2, "possible": 1}
+_CLIENT_SIDE: Final = frozenset(
+    {Cause.CLIENT_EPHEMERAL_PORTS, Cause.CLIENT_BIND_HABIT, Cause.CLIENT_FILES, Cause.GENERATOR}
+)
+_BACKLOG: Final = frozenset(
+    {Cause.BACKLOG_GHOST, Cause.RESET_AFTER_ACCEPT, Cause.SLOW_ACCEPT, Cause.BACKLOG_SYN_REFUSED}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,39 +48,102 @@ class Verdicts:
 
 def diagnose(evidence: Evidence, generator: Generator, rules: tuple[Rule, ...] = RULES) -> Verdicts:
     """Return what ran out, by the `rules` (default: all there are)."""
-    findings: list[tuple[Cause, Finding]] = []
+    found: list[tuple[Cause, Finding]] = []
     ruled_out: list[RuledOut] = []
     for rule in rules:
         result = rule.examine(evidence, generator)
         if isinstance(result, Finding):
-            findings.append((rule.cause, result))
+            found.append((rule.cause, result))
         elif isinstance(result, Against):
             ruled_out.append(RuledOut(cause=rule.cause, evidence=list(result.evidence)))
-    findings.sort(key=lambda item: (item[1].overrides, item[1].explains, _RANK[item[1].confidence]), reverse=True)
+    findings, outdone = _ranked(evidence, found)
+    ruled_out += outdone
     total = len(evidence.failures)
-    chief = findings[0] if findings else None
-    if chief is None or not (chief[1].overrides or chief[1].explains >= EXPLAINED_SHARE * total):
-        findings.insert(
-            0, (Cause.UNKNOWN, _unexplained(evidence)) if total or not len(evidence.started) else _none(evidence)
-        )
+    chief = findings[0][1] if findings else None
+    together = np.zeros(total, bool)
+    for _, finding in findings:
+        if finding.explains:
+            together |= finding.explained
+    enough = int(np.count_nonzero(together)) >= EXPLAINED_SHARE * total
+    if chief is None or not (chief.overrides or (chief.explains and enough)):
+        left = _unexplained(evidence) if total or not len(evidence.started) else None
+        findings.insert(0, (Cause.UNKNOWN, left) if left is not None else _none(evidence))
     (cause, finding), *rest = findings
     return Verdicts(
         headline=_opening(evidence) + finding.sentence,
-        main=_diagnosis(cause, finding, ruled_out),
-        others=tuple(_diagnosis(other, also, []) for other, also in rest),
+        main=_diagnosis(evidence, cause, finding, ruled_out, _context(evidence, cause)),
+        others=tuple(_diagnosis(evidence, other, also, [], "") for other, also in rest),
     )
 
 
-def _diagnosis(cause: Cause, finding: Finding, ruled_out: list[RuledOut]) -> Diagnosis:
+def _ranked(
+    evidence: Evidence, found: list[tuple[Cause, Finding]]
+) -> tuple[list[tuple[Cause, Finding]], list[RuledOut]]:
+    """Return the findings, the binding one first, and what was outdone: others explain all of its failures better."""
+    reached = by_phase(evidence)
+
+    def weight(item: tuple[Cause, Finding]) -> tuple[bool, int, int, int]:
+        finding = item[1]
+        phase = _phase(evidence, finding)
+        share = finding.explains / max(1, reached.get(phase, 0), finding.explains)
+        stage = int(phase) if finding.explains and share >= BINDING_SHARE else -1
+        return finding.overrides, stage, finding.explains, _RANK[finding.confidence]
+
+    kept: list[tuple[Cause, Finding]] = []
+    outdone: list[RuledOut] = []
+    for cause, finding in sorted(found, key=weight, reverse=True):
+        better = [
+            other
+            for other, first in kept
+            if finding.explains
+            and first.explains
+            and _RANK[first.confidence] > _RANK[finding.confidence]
+            and not np.any(finding.explained & ~first.explained)
+        ]
+        if better:
+            text = f"the same {count_of(finding.explains, 'failure')} are better explained by {better[0]}"
+            outdone.append(RuledOut(cause=cause, evidence=[text]))
+        else:
+            kept.append((cause, finding))
+    return kept, outdone
+
+
+def _phase(evidence: Evidence, finding: Finding) -> Phase:
+    """Return where most of the failures came that a finding explains."""
+    if not finding.explains:
+        return Phase.NONE
+    phases = evidence.failures.data["phase"][finding.explained]
+    return Phase(int(np.bincount(phases).argmax()))
+
+
+def _context(evidence: Evidence, cause: Cause) -> str:
+    """Return what the other side's kernel says: "server ListenOverflows +0; client ports 3 % used"."""
+    parts = []
+    if cause not in _BACKLOG:
+        parts.append(of_server(evidence, "TcpExt.ListenOverflows"))
+    if cause not in _CLIENT_SIDE:
+        parts.append(client_share(evidence))
+    return "; ".join(part for part in parts if part)
+
+
+def _diagnosis(
+    evidence: Evidence, cause: Cause, finding: Finding, ruled_out: list[RuledOut], context: str
+) -> Diagnosis:
+    times = evidence.failures.data["t_ns"]
+    first_ns = None
+    if finding.explains:
+        first_ns = int(times[finding.explained][0])
+    elif cause is Cause.UNKNOWN and len(times):
+        first_ns = int(times[0])
     return Diagnosis(
         cause=cause,
         confidence=finding.confidence,
-        evidence=[sign.text for sign in finding.signs],
+        evidence=[sign.text for sign in finding.signs] + ([context] if context else []),
         ruled_out=ruled_out,
         would_settle=list(finding.would_settle),
         fixes=list(finding.fixes),
-        failures=finding.explains,
-        first_at_s=None if finding.first_ns is None else finding.first_ns / NS_PER_S,
+        failures=len(times) if cause is Cause.UNKNOWN else finding.explains,
+        first_at_s=None if first_ns is None else first_ns / NS_PER_S,
     )
 
 
@@ -89,7 +166,8 @@ def _opening(evidence: Evidence) -> str:
 
 def _none(evidence: Evidence) -> tuple[Cause, Finding]:
     """All went well: say how well, and how near the limit it was."""
-    signs = [Sign("witness", f"none of {count_of(len(evidence.started), 'session')} failed")]
+    kind: Kind = "witness" if evidence.sees_server else "records"
+    signs = [Sign(kind, f"none of {count_of(len(evidence.started), 'session')} failed")]
     taken = evidence.pool_peak
     room = ""
     if taken is not None and evidence.pool_size is not None:
@@ -105,14 +183,17 @@ def _none(evidence: Evidence) -> tuple[Cause, Finding]:
     if not moved:
         what = f"all {count_of(len(evidence.started), 'session')} succeeded"
     lost = f", but {count_of(dropped, 'planned session')} never started" if dropped else ""
-    return Cause.NONE, Finding(tuple(signs), 0, None, f"Nothing ran out: {what}{room}{lost}.")
+    would_settle = (
+        () if evidence.sees_server else ("how near its limits the server was: `ftpstorm sample` on its host",)
+    )
+    return Cause.NONE, Finding(tuple(signs), f"Nothing ran out: {what}{room}{lost}.", would_settle=would_settle)
 
 
 def _unexplained(evidence: Evidence) -> Finding:
     total = len(evidence.failures)
     if not total:
         return Finding(
-            (Sign("signature", "no session started"),), 0, None, "No session started, so nothing can be said.",
+            (Sign("signature", "no session started"),), "No session started, so nothing can be said.",
             would_settle=("a run that lasts longer",),
         )  # fmt: skip
     worst = next(iter(evidence.failure_counts))
@@ -120,10 +201,9 @@ def _unexplained(evidence: Evidence) -> Finding:
     kinds = ", ".join(f"{count:,} x {failure.word}" for failure, count in evidence.failure_counts.items())
     return Finding(
         signs=(Sign("signature", kinds),),
-        explains=total,
-        first_ns=first_ns,
         sentence=f"{count_of(total, 'failure')} from {seconds(first_ns)} on, most of them {worst.word}; "
         "what ran out is not clear from what was recorded.",
+        fixes=remedies(evidence, Cause.UNKNOWN),
         would_settle=(
             "the server's own log for the same seconds (the examples below carry UTC and ports)",
             "`ftpstorm sample` on the server's host during the next run",

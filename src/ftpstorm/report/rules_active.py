@@ -41,7 +41,9 @@ def active_port_reused(evidence: Evidence, generator: Generator) -> Finding | Ag
     kinds += [f"{int(np.count_nonzero(refused)):,} x the server could not connect: {reply}"] if refused.any() else []
     signs = [
         Sign("signature", "; ".join(kinds)),
-        Sign("records", f"the first of them came after {before:,} transfers, when the {size:,} ports {span} came round"),
+        Sign(
+            "records", f"the first of them came after {before:,} transfers, when the {size:,} ports {span} came round"
+        ),
     ]
     waiting = evidence.peak(Metric.TCP_STATE, host=Side.SERVER, key="time-wait") if evidence.sees_server else None
     at_client = evidence.peak(Metric.TCP_STATE, host=Side.CLIENT, key="time-wait")
@@ -51,8 +53,8 @@ def active_port_reused(evidence: Evidence, generator: Generator) -> Finding | Ag
         signs.append(Sign("witness", f"the client's kernel held {at_client:,} connections in TIME_WAIT"))
     return Finding(
         signs=tuple(signs),
-        sentence=f"The client's {size:,} ports for active mode came round {seconds(first_ns)} into the run while earlier "
-        "connections on them were not over; more of them, or passive mode, would lift it.",
+        sentence=f"The client's {size:,} ports for active mode came round {seconds(first_ns)} into the run while "
+        "earlier connections on them were not over; more of them, or passive mode, would lift it.",
         explained=explained,
         fixes=remedies(evidence, Cause.ACTIVE_PORT_REUSED, None),
         would_settle=() if signs[-1].kind == "witness" else ("TIME_WAIT on the server's port 20 (`ftpstorm sample`)",),
@@ -76,14 +78,16 @@ def data_connection_in_use(evidence: Evidence, generator: Generator) -> Finding 
     first_ns = int(evidence.failures.data["t_ns"][explained][0])
     signs = [Sign("signature", f"{count_of(failed, 'transfer command')} were answered {reply or 'with 425'}")]
     if made:
-        signs.append(Sign("records", f"{count_of(made, 'data connection')} were opened, the last before or between them"))
+        signs.append(
+            Sign("records", f"{count_of(made, 'data connection')} were opened, the last before or between them")
+        )
     waiting = evidence.peak(Metric.TCP_STATE, host=Side.SERVER, key="time-wait") if evidence.sees_server else None
     if waiting:
         signs.append(Sign("witness", f"the server's kernel held {waiting:,} connections in TIME_WAIT meanwhile"))
     return Finding(
         signs=tuple(signs),
-        sentence=f"The server could not open its data connection from {seconds(first_ns)} on: its own port for that was "
-        "still in use; passive mode, or a server that binds port 20 with SO_REUSEADDR, would lift it.",
+        sentence=f"The server could not open its data connection from {seconds(first_ns)} on: its own port for that "
+        "was still in use; passive mode, or a server that binds port 20 with SO_REUSEADDR, would lift it.",
         explained=explained,
         fixes=remedies(evidence, Cause.DATA_CONNECTION_IN_USE, None),
         would_settle=() if waiting else ("sockets on the server's port 20 (`ftpstorm sample` there)",),

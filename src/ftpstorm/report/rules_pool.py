@@ -191,8 +191,8 @@ def server_passive_pool_escaped(evidence: Evidence, generator: Generator) -> Fin
     first_ns = int(rows["passive_ns"][outside].min())
     return Finding(
         signs=tuple(signs),
-        sentence=f"The server's {last - first + 1} passive ports were all taken {seconds(first_ns)} into the run, and it "
-        f"went on with ports outside {first}-{last}"
+        sentence=f"The server's {last - first + 1} passive ports were all taken {seconds(first_ns)} into the run, and "
+        f"it went on with ports outside {first}-{last}"
         + (f", where {count_of(failed, 'transfer')} failed" if failed else "")
         + "; a wider range, or a firewall that follows FTP, would lift it.",
         explained=explained,
@@ -207,4 +207,5 @@ _UNREACHED: Final = (F.DATA_CONNECT_TIMEOUT, F.DATA_CONNECT_REFUSED, F.UNREACHAB
 def _escaped(evidence: Evidence, first: int, last: int) -> Mask:
     port = evidence.failures.data["remote_port"]
     lost = failed_as(evidence, *_UNREACHED, F.DATA_NOT_ESTABLISHED) & (port != 0) & ((port < first) | (port > last))
-    return failed_as(evidence, F.PASSIVE_OUT_OF_RANGE) | lost
+    found: Mask = failed_as(evidence, F.PASSIVE_OUT_OF_RANGE) | lost
+    return found

@@ -25,11 +25,10 @@ def _exhausted(evidence: Evidence, *, by_bind: bool) -> Mask:
     number = evidence.failures.data["errno"]
     bound = (number == EADDRINUSE) | (number == WSAEADDRINUSE)
     mine = failed_as(evidence, F.LOCAL_PORTS_EXHAUSTED) & ~not_listening(evidence)
-    # A load that binds first has drawn its port before connect is asked: what that says of 4-tuples is beside the point.
+    # a load that binds first has its port before connect is asked: what that says of 4-tuples is beside the point
     habit = evidence.plan.scenario.client.bind == "port" and bool(np.any(mine & bound))
-    if habit:
-        return mine if by_bind else mine & False
-    return mine & bound if by_bind else mine & ~bound
+    found: Mask = mine if habit else mine & bound
+    return found if by_bind else mine & ~found
 
 
 def client_ephemeral_ports(evidence: Evidence, generator: Generator) -> Finding | Against | None:
@@ -78,8 +77,8 @@ def client_bind_habit(evidence: Evidence, generator: Generator) -> Finding | Aga
         signs.append(Sign("records", f"connect alone could have used each port towards {len(targets):,} passive ports"))
     return Finding(
         signs=tuple(signs),
-        sentence=f"The load generator binds its port before it connects, and none was free {seconds(first_ns)} into the "
-        f"run{f' ({budget:,} there are, for all destinations together)' if budget is not None else ''}; "
+        sentence=f"The load generator binds its port before it connects, and none was free {seconds(first_ns)} into "
+        f"the run{f' ({budget:,} there are, for all destinations together)' if budget is not None else ''}; "
         "letting connect draw the port (`client.bind: no-port`) would lift it.",
         explained=explained,
         fixes=remedies(evidence, Cause.CLIENT_BIND_HABIT, Side.CLIENT),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ftpstorm.records.schema import ABSENT
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.summary import Check
-from ftpstorm.report.thresholds import Grounds, check
+from ftpstorm.report.thresholds import Grounds, judge_condition
 from ftpstorm.scenario.expressions import parse_expression, parse_metric
 from ftpstorm.units import NS_PER_S
 
@@ -28,7 +28,7 @@ def settled_checks(evidence: Evidence, accept: Mapping[str, Sequence[str]], sett
     )
     load_s = max((evidence.load_end_ns - from_ns) / NS_PER_S, 1e-9)
     return [
-        check(grounds, parse_metric(metric), parse_expression(condition), load_s)
+        judge_condition(grounds, parse_metric(metric), parse_expression(condition), load_s)
         for metric, conditions in accept.items()
         for condition in conditions
     ]

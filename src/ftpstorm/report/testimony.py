@@ -1,4 +1,4 @@
-"""What kernels and servers say of a run in a line: counters that moved, occupancy beside its budget, when a pool was full.
+"""What kernels and servers say of a run, in a line each: counters that moved, occupancy, when a pool was full.
 
 Each is worded once here, for signs and for what rules a cause out. None or "" stands for what nobody sampled.
 """
@@ -144,7 +144,9 @@ def in_bursts(evidence: Evidence, rows: Array) -> bool:
         return True
     starts = np.sort(evidence.started["start_ns"])
     width = 100_000_000
-    near = np.searchsorted(starts, rows["start_ns"] + width // 2) - np.searchsorted(starts, rows["start_ns"] - width // 2)
+    near = np.searchsorted(starts, rows["start_ns"] + width // 2) - np.searchsorted(
+        starts, rows["start_ns"] - width // 2
+    )
     mean = len(starts) * width / max(int(starts[-1] - starts[0]), width)
     return float(np.median(near)) >= 3 * mean + 3
 

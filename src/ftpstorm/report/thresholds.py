@@ -68,7 +68,7 @@ def thresholds(evidence: Evidence) -> list[Check]:
     for metric, conditions in evidence.plan.scenario.thresholds.items():
         selector = parse_metric(metric)
         for item in conditions:
-            check = _threshold(grounds, selector, parse_expression(item.threshold), evidence.load_s)
+            check = judge_condition(grounds, selector, parse_expression(item.threshold), evidence.load_s)
             if abort is not None and (abort.metric, abort.condition) == (metric, item.threshold) and item.abort_on_fail:
                 check = check.model_copy(update={"ok": False, "reason": aborted(abort)})
             checks.append(check)
@@ -109,7 +109,8 @@ def expectations(evidence: Evidence, cause: str) -> list[Check]:
     return checks
 
 
-def _threshold(grounds: Grounds, selector: MetricSelector, expression: Expression, load_s: float) -> Check:
+def judge_condition(grounds: Grounds, selector: MetricSelector, expression: Expression, load_s: float) -> Check:
+    """Return a condition with its measured value; `load_s` is what a rate is over."""
     try:
         measured, unit = measure(select(grounds, selector), expression, load_s)
     except NotMeasurableError as error:

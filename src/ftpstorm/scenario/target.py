@@ -47,6 +47,8 @@ class Emulator(Documented):
     """listen(2) backlog of the control port; the kernel holds one more and clamps to somaxconn."""
     accept_rate: PositiveRate | None = None
     """Accept at most so many control connections a second; null for no limit."""
+    delay: DurationNs = "0s"  # type: ignore[assignment]
+    """The greeting and the answer to each command come so much later, as from a server far off."""
     backend: Backend | None = None
     """A back end that is asked before each transfer; null: there is none."""
     leak: Leak | None = None

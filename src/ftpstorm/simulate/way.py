@@ -93,10 +93,18 @@ def _open_ports(wall: Firewall) -> frozenset[int]:
 
 
 def over_link(service: ServiceTimes, plan: Plan) -> ServiceTimes:
-    """Return service times with what the lab's link adds: a round trip for whatever waits for an answer.
+    """Return service times with what the way adds: the emulator's own delay of its answers, and of a lab's link a round
+    trip for whatever waits for an answer.
 
-    Worked number: a one-way delay of 20 ms makes a connect of 100 us one of 40.1 ms. Loss is not in it.
+    Worked number: a link's one-way delay of 20 ms makes a connect of 100 us one of 40.1 ms. Loss is not in it.
     """
+    emulator = plan.scenario.target.emulator
+    if emulator is not None and emulator.delay:
+        service = replace(
+            service,
+            reply_ns=service.reply_ns + emulator.delay,
+            first_byte_ns=service.first_byte_ns + emulator.delay,
+        )
     link = None if plan.scenario.lab is None else plan.scenario.lab.link
     if link is None:
         return service

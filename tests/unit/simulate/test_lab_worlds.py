@@ -277,3 +277,12 @@ def test_a_rate_that_only_service_times_bound_is_left_open() -> None:
     assert found.expected.exhausted is Cause.SERVER_PASSIVE_POOL_ESCAPED
     assert "expected.sustained" in left_open(found)
     assert found.expected.sustained is None
+
+
+def test_the_emulators_delay_comes_before_each_answer() -> None:
+    far_away = {"emulator": {**EMULATOR["emulator"], "delay": "20ms"}}
+    near, far = (predict(lab_run(target, {})).inputs["L"].value for target in (EMULATOR, far_away))
+    assert near is not None
+    assert far is not None
+    # greeting, three replies of the login, EPSV, first byte, quit
+    assert far - near == pytest.approx(7 * 0.020, abs=0.001)
