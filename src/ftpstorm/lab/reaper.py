@@ -25,12 +25,14 @@ from ftpstorm.sampler.netns import call_inside
 from ftpstorm.sampler.sockdiag import open_socket
 from ftpstorm.units import NS_PER_MS, NS_PER_S
 
-PASS_EVERY_NS: Final = 50 * NS_PER_MS
-"""Longest time between two passes: shorter than any TIME_WAIT, so each socket is seen before it is due."""
+DUMP_EVERY_NS: Final = 250 * NS_PER_MS
+"""Longest time between two dumps."""
+DUMPS_EACH: Final = 3
+"""Dumps in one TIME_WAIT at least, so that each socket is seen before it is due."""
 PRECISION: Final = 200
 """A pass follows another no sooner than this part of the TIME_WAIT: so late a socket may be, half a percent."""
 COST_SHARE: Final = 2
-"""Between two passes lies at least so many times what the last one cost: a big table does not eat a core."""
+"""Between two dumps lies at least so many times what the last one cost: a big table does not eat a core."""
 
 
 @dataclass(slots=True)
@@ -41,6 +43,7 @@ class _Watch:
     reaper: Reaper
     time_wait_ns: int
     due_ns: int = 0
+    dump_due_ns: int = 0
     passes: int = 0
     destroyed: int = 0
     seen_max: int = 0
@@ -48,17 +51,22 @@ class _Watch:
     cpu_ns: int = 0
 
     def take(self) -> None:
-        """Make one pass and plan the next."""
+        """Make one pass, with a dump where it is time for one, and plan the next."""
         cpu_before = time.thread_time_ns()
-        sweep = self.reaper.sweep()
+        dumping = monotonic_ns() >= self.dump_due_ns
+        sweep = self.reaper.sweep() if dumping else self.reaper.end_due()
         cost_ns = time.thread_time_ns() - cpu_before
+        now_ns = monotonic_ns()
+        if dumping:
+            self.dump_due_ns = now_ns + max(min(DUMP_EVERY_NS, self.time_wait_ns // DUMPS_EACH), COST_SHARE * cost_ns)
         self.passes += 1
         self.destroyed += sweep.destroyed
         self.seen_max = max(self.seen_max, sweep.seen)
         self.late_max_ns = max(self.late_max_ns, sweep.latest_ns)
         self.cpu_ns += cost_ns
-        wait_ns = min(PASS_EVERY_NS, sweep.next_due_ns if sweep.next_due_ns is not None else PASS_EVERY_NS)
-        self.due_ns = monotonic_ns() + max(wait_ns, self.time_wait_ns // PRECISION, COST_SHARE * cost_ns)
+        next_ns = self.reaper.next_due_ns
+        soonest_ns = now_ns + self.time_wait_ns // PRECISION
+        self.due_ns = self.dump_due_ns if next_ns is None else max(soonest_ns, min(self.dump_due_ns, next_ns))
 
     def counts(self) -> dict[str, Any]:
         return {

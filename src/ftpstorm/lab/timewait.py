@@ -64,10 +64,8 @@ class Sweep:
     """What one pass over a host did."""
 
     seen: int
-    """Sockets in TIME_WAIT."""
+    """Sockets in TIME_WAIT that are known."""
     destroyed: int
-    next_due_ns: int | None
-    """How long after the pass the oldest of the others will have been in TIME_WAIT long enough; None without any."""
     latest_ns: int
     """How long past its time the most belated of the destroyed was."""
 
@@ -118,19 +116,44 @@ class Reaper:
         self._sock = opener()
         self._buffer = bytearray(BUFFER_BYTES)
         self._sequence = 0
+        self._known: deque[tuple[int, Waiting]] = deque()
+        """Sockets that are not old enough yet: when each will be, the next one first."""
 
     def sweep(self) -> Sweep:
-        """Destroy each socket that has been in TIME_WAIT long enough. Raises OSError where the kernel refuses."""
+        """Dump, and destroy each socket that has been in TIME_WAIT long enough. Raises OSError where the kernel refuses.
+
+        The others are kept in mind for `end_due`.
+        """
         waiting = self.dump()
+        dumped_ns = monotonic_ns()  # not before: a socket must never end early
         due = [each for each in waiting if each.left_ms <= self._limit_ms]
-        destroyed = sum(self._destroy(due[first : first + BATCH]) for first in range(0, len(due), BATCH))
-        oldest = min((each.left_ms for each in waiting if each.left_ms > self._limit_ms), default=None)
-        return Sweep(
-            seen=len(waiting),
-            destroyed=destroyed,
-            next_due_ns=None if oldest is None else (oldest - self._limit_ms) * NS_PER_MS,
-            latest_ns=max((self._limit_ms - each.left_ms for each in due), default=0) * NS_PER_MS,
-        )
+        young = sorted((each for each in waiting if each.left_ms > self._limit_ms), key=lambda each: each.left_ms)
+        self._known = deque((dumped_ns + (each.left_ms - self._limit_ms) * NS_PER_MS, each) for each in young)
+        latest_ns = max((self._limit_ms - each.left_ms for each in due), default=0) * NS_PER_MS
+        return Sweep(len(waiting), self._destroy_all(due), latest_ns)
+
+    @property
+    def next_due_ns(self) -> int | None:
+        """When the oldest of those that the last dump left will have been in TIME_WAIT long enough; None for none."""
+        return self._known[0][0] if self._known else None
+
+    def end_due(self) -> Sweep:
+        """Destroy those of the last dump that are old enough by now: no dump, so it costs what it destroys.
+
+        A dump walks the kernel's whole table, however few sockets it finds, and takes milliseconds. Raises OSError
+        where the kernel refuses.
+        """
+        now_ns = monotonic_ns()
+        seen, latest_ns = len(self._known), 0
+        due = []
+        while self._known and self._known[0][0] <= now_ns:
+            due_ns, waiting = self._known.popleft()
+            latest_ns = max(latest_ns, now_ns - due_ns)
+            due.append(waiting)
+        return Sweep(seen, self._destroy_all(due), latest_ns)
+
+    def _destroy_all(self, due: Sequence[Waiting]) -> int:
+        return sum(self._destroy(due[first : first + BATCH]) for first in range(0, len(due), BATCH))
 
     def dump(self) -> list[Waiting]:
         """Return all sockets in TIME_WAIT, IPv4 and IPv6."""
@@ -158,7 +181,7 @@ class Reaper:
                 length, kind, _, number, _ = _HEADER.unpack_from(self._buffer, offset)
                 if kind == NLMSG_ERROR and first <= number <= self._sequence:
                     code = _ERRNO.unpack_from(self._buffer, offset + _HEADER.size)[0]
-                    if -code == errno.ENOENT:  # ended by itself, or by a new SYN, since the dump
+                    if -code in _GONE:  # ended by itself, or by a new SYN, since the dump
                         missing += 1
                     elif code:
                         raise OSError(-code, f"the kernel refused SOCK_DESTROY: {os.strerror(-code)}")

@@ -120,6 +120,10 @@ def _server_accepts(evidence: Evidence) -> list[Identity]:
     if lab is None or lab.topology == "loopback":
         return []
     identity = "connections accepted (server's kernel, Tcp.PassiveOpens) = connects (records)"
+    expected, behind = _connects(evidence), 0
+    if evidence.emulator is not None and evidence.emulator.backend is not None:
+        identity += " + connections to the back end (emulator)"
+        behind, _ = _emulator_count(evidence, "backend_connects")
     accepted = evidence.counters_of(Side.SERVER).get("Tcp.PassiveOpens")
     reason = _untold(evidence)
     unfinished = evidence.outcome(Outcome.INTERRUPTED) + len(evidence.failures)
@@ -127,7 +131,7 @@ def _server_accepts(evidence: Evidence) -> list[Identity]:
         reason = f"{unfinished} failures or interrupted sessions: some of their connects may never have been accepted"
     if reason is None and np.isin(evidence.transfers["mode"], (DataMode.PORT, DataMode.EPRT)).any():
         reason = "in active mode the server connects"
-    return [_balance(identity, accepted, _connects(evidence), reason)]
+    return [_balance(identity, accepted, None if behind is None else expected + behind, reason)]
 
 
 def _server_refusals(evidence: Evidence) -> Identity:

@@ -117,7 +117,9 @@ def read_step(
     summary = summarise(evidence)
     checks = settled_checks(evidence, search.accept, search.settle)
     fate, why = judge_step(summary, checks)
-    limits = [] if evidence.prediction is None else [limit for limit in evidence.prediction.limits if limit.binding]
+    foretold = evidence.prediction
+    limits = [] if foretold is None else [limit for limit in foretold.limits if limit.binding]
+    offered = None if foretold is None else foretold.offered_per_s
     return SearchStep(
         number=number,
         load=load,
@@ -126,7 +128,7 @@ def read_step(
         folder=below,
         run_id=summary.run_id,
         duration_s=summary.duration_s,
-        offered_per_s=summary.transfers.offered_per_s,
+        offered_per_s=summary.transfers.offered_per_s if offered is None else offered,
         rate_per_s=summary.transfers.rate_per_s,
         checks=checks,
         cause=summary.diagnosis.cause,

@@ -1,4 +1,4 @@
-"""The way of a simulated session to its greeting: router, accept queue, the server's cap.
+"""The way of a simulated session to its greeting: router, the listener's queues, the server's cap.
 
 Each function is a generator that yields the instants at which it touches what others share, and tells whether the
 session goes on. Whoever is turned away has its first failure set.
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ftpstorm.limits.backlog import SYN_RETRIES_S
 from ftpstorm.records.schema import ABSENT
+from ftpstorm.simulate.listening import Answer
 from ftpstorm.simulate.pool import Places
 from ftpstorm.simulate.serving import ECONNRESET
 from ftpstorm.simulate.way import ECONNREFUSED
@@ -36,12 +37,14 @@ def admit(session: Session) -> Going:
         if not (yield from _try(session, start, nat.take)):
             return False
         session.hold(nat, world.nat_hold_ns)
-    session.connected_ns = session.now = session.now + world.service.connect_ns
-    if world.queue is not None and not (yield from _queue(session)):
-        return False
+    if world.listener is not None:
+        if not (yield from _queue(session)):
+            return False
+    else:
+        session.connected_ns = session.now = session.now + world.service.connect_ns
     if world.cap is None:
         return True
-    if world.queue is None:
+    if world.listener is None:
         yield session.now
     return _capped(session, world.cap)
 
@@ -79,27 +82,38 @@ def _try(session: Session, start: int, take: Callable[[int], bool]) -> Going:
 
 
 def _queue(session: Session) -> Going:
-    """Wait in the accept queue. A full one leaves the client unheard, resets it, or lets its SYNs go unanswered."""
-    world = session.world
-    queue, deadline = world.queue, session.connected_ns + world.timeouts.greeting
-    assert queue is not None
-    accepted: int | None = queue.join(session.connected_ns)
-    if accepted is None and world.overflow == "retries":
-        joined: list[int] = []
+    """Get through the handshake and wait in the accept queue, or be dropped, reset or forgotten."""
+    world, start = session.world, session.now
+    listener, trip = world.listener, world.service.connect_ns
+    assert listener is not None
+    got: list[Answer] = []
 
-        def again(at: int) -> bool:
-            found = queue.join(at)
-            joined.extend(() if found is None else (found,))
-            return found is not None
+    def send(at: int) -> bool:
+        got.append(listener.syn(at))
+        return got[-1] is not Answer.DROPPED
 
-        if not (yield from _try(session, session.connected_ns, again)):
-            return False
-        session.connected_ns, accepted = session.now, joined[0]
-        deadline = session.connected_ns + world.timeouts.greeting
-    elif accepted is None and world.overflow == "resets":
-        session.keeper = None
-        session.first = (FailureClass.GREETING_RESET, Phase.GREETING, 0, 0, ECONNRESET, 0)
+    if not (yield from _try(session, start, send)):
         return False
+    # On a wire without delay connect(2) comes back with the handshake done. Repeated SYNs go out in one run of the
+    # kernel's timers, before it reads any answer.
+    sent, together = session.now, world.trip_ns > 0 or session.now > start
+    session.connected_ns = sent + trip
+    deadline = session.connected_ns + world.timeouts.greeting
+    if together:
+        yield session.connected_ns
+    session.now = session.connected_ns
+    accepted = listener.ack(got[-1], session.connected_ns if together else sent)
+    if accepted is None and got[-1] is Answer.REQUEST:
+        if listener.abort:
+            session.keeper = None
+            session.first = (FailureClass.GREETING_RESET, Phase.GREETING, 0, 0, ECONNRESET, 0)
+            return False
+        for after in _RETRIES_NS:
+            if (at := sent + after + trip) > min(deadline, session.load.cut_ns):
+                break
+            yield at
+            if (accepted := listener.ack(got[-1], at)) is not None:
+                break
     if accepted is None:
         session.keeper = None  # nobody at the other end hears of its close
     if accepted is None or accepted > deadline:
@@ -108,8 +122,8 @@ def _queue(session: Session) -> Going:
     if accepted > session.load.cut_ns:
         session.interrupt()
         return False
-    session.now = accepted
-    yield accepted
+    session.now = max(accepted, session.connected_ns)
+    yield session.now
     return True
 
 

@@ -65,9 +65,9 @@ class Simulation:
         """What runs out in this plan where a failure class has no one meaning."""
         found: dict[FailureClass, Cause] = {}
         world, serving = self.world, self.setting.serving
-        if world.queue is not None and world.queue.refused and world.overflow == "ghosts":
+        if world.listener is not None and world.listener.ghosts:
             found[FailureClass.GREETING_SILENT] = Cause.BACKLOG_GHOST
-        if serving.greeting_cap is None and world.queue is not None:
+        if serving.greeting_cap is None and world.listener is not None:
             found[FailureClass.GREETING_RESET] = Cause.RESET_AFTER_ACCEPT
             if world.nat is None:
                 found[FailureClass.CONTROL_CONNECT_TIMEOUT] = Cause.SLOW_ACCEPT

@@ -38,7 +38,8 @@ def filtered(
     world = session.world
     failure, after = world.filtered
     given_up = answered + after
-    world.close_connection(answered, given_up, None, control=False)
+    destination = world.destination(session.number, port)
+    world.close_connection(answered, given_up, None, control=False, destination=destination)
     session.connects += 1
     session.leave_listening(port, asked, min(given_up, session.load.cut_ns))
     stamps = (port, world.draw_port(), 0, answered, ABSENT, ABSENT, ABSENT)
@@ -113,7 +114,8 @@ def transfer(
     session.bytes += moved
     session.now = end
     active = stage.active
-    port_free = world.close_connection(answered, closed, keeper, control=False, active=active)
+    destination = world.destination(session.number, port)
+    port_free = world.close_connection(answered, closed, keeper, control=False, destination=destination, active=active)
     if active:
         if world.active_ports is not None:
             world.active_ports.release_at(port, port_free)

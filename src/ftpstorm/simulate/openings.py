@@ -111,7 +111,9 @@ def _between(plan: Plan, setting: Setting, expected: Expected, reasons: dict[str
             reasons.setdefault(quantity, why)
         _outcomes(reasons, why)
     waiting = expected.peaks.server_time_wait
-    if way.nat_ports is not None and setting.kernels.client.timestamps and waiting and waiting > way.nat_ports:
+    targets = 1 if lab is None else lab.server_addresses
+    translated = None if way.nat_ports is None else way.nat_ports * targets
+    if translated is not None and setting.kernels.client.timestamps and waiting and waiting > translated:
         why = (
             "the router gives a translated port again while the server keeps the last connection on it in TIME_WAIT: "
             "with TCP timestamps the server may refuse the SYN (PAWS), and how often shows only in a run"
@@ -290,7 +292,7 @@ def _makes_ghosts(expected: Expected) -> bool:
 
 def _races(plan: Plan, setting: Setting, expected: Expected, reasons: dict[str, str]) -> None:
     """What microseconds decide."""
-    if FailureClass.GREETING_RESET.word in (expected.failures or {}) and setting.serving.accept_interval_ns is not None:
+    if FailureClass.GREETING_RESET.word in (expected.failures or {}) and not setting.way.trip_ns:
         why = "whether a reset comes before or after the client's connect has returned, and so its class, is a race"
         _set(reasons, "", ("failures",), why)
     if _makes_ghosts(expected):

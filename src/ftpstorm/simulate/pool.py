@@ -1,4 +1,4 @@
-"""The resources of the model: counted places, numbered passive ports, an accept queue; and occupancy over time.
+"""The resources of the model: counted places, local ports, numbered passive ports; and occupancy over time.
 
 A release is known when its place is taken or soon after, so it needs no event of its own: each resource keeps its
 coming releases in a heap and lets those pass that are due when it is next asked. A place is free from the instant of
@@ -151,31 +151,26 @@ class EscapingPool:
         (self._outside if port in self.escaped else self._range).release_at(port, instant_ns)
 
 
-class AcceptQueue:
-    """A listener that accepts evenly spaced connections; the kernel holds `backlog` + 1 while they wait."""
+class PortsByDestination:
+    """Local ports, as many for each destination: connections to different ones share a port, those to one never do."""
 
-    __slots__ = ("_backlog", "_interval_ns", "_next_ns", "_waiting", "refused")
+    __slots__ = ("_each", "_places")
 
-    def __init__(self, interval_ns: int, backlog: int) -> None:
-        self._interval_ns = interval_ns
-        self._backlog = backlog
-        self._next_ns = 0
-        self._waiting: deque[int] = deque()
-        self.refused = 0
-        """Connections that found it full."""
+    def __init__(self, each: int) -> None:
+        """Make `each` >= 0 ports for every destination that is ever named."""
+        self._each = each
+        self._places: dict[int, Places] = {}
 
-    def join(self, now_ns: int) -> int | None:
-        """Return when a connection that arrives now is accepted; None when the queue is full."""
-        waiting = self._waiting
-        while waiting and waiting[0] <= now_ns:
-            waiting.popleft()
-        if len(waiting) > self._backlog:
-            self.refused += 1
-            return None
-        accepted_ns = max(now_ns, self._next_ns)
-        self._next_ns = accepted_ns + self._interval_ns
-        waiting.append(accepted_ns)
-        return accepted_ns
+    def take(self, destination: int, now_ns: int) -> bool:
+        """Take a port towards a destination, which any number may name; tell whether there was one."""
+        places = self._places.get(destination)
+        if places is None:
+            places = self._places[destination] = Places(self._each)
+        return places.take(now_ns)
+
+    def release_at(self, destination: int, instant_ns: int) -> None:
+        """Say when a port that was taken towards a destination is free again."""
+        self._places[destination].release_at(instant_ns)
 
 
 class Occupancy:

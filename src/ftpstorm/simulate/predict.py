@@ -188,7 +188,10 @@ def _waiting(kernels: Kernels, side: Literal["client", "server"]) -> str:
 
 def _beyond(kernels: Kernels) -> str:
     if kernels.server.syncookies:
-        return "is left unheard until the greeting's timeout (SYN cookies are on)"
+        return (
+            "is left unheard until the greeting's timeout where handshakes overlap (SYN cookies are on); on a wire "
+            "without delay its SYN is dropped, and repeated after 1, 3, 7 ... s together with all others"
+        )
     if kernels.server.abort_on_overflow:
         return "is reset (tcp_syncookies=0, tcp_abort_on_overflow=1)"
     return "sends its SYN again after 1, 3, 7 ... s until there is room (tcp_syncookies=0)"
@@ -325,7 +328,7 @@ def _peaks(plan: Plan, simulation: Simulation) -> ExpectedPeaks:
         control = min(control, ports.control_budget)
         data = data if ports.data_budget is None else min(data, ports.data_budget)
     return ExpectedPeaks(
-        client_ephemeral_in_use=seen.client_ports.peak(),
+        client_ephemeral_in_use=min(seen.client_ports.peak(), ports.ports * ports.sources),
         client_time_wait=seen.client_time_wait.peak(),
         server_time_wait=control + data,
         passive_pool_taken=seen.passive_pool.peak() if setting.serving.known else None,

@@ -94,7 +94,8 @@ class Session:
         """Run the session from its arrival to its end."""
         world = self.world
         start = self.now
-        if not world.control_ports.take(start):
+        destination = world.destination(self.number)
+        if not world.control_ports.take(destination, start):
             self.first = (FailureClass.LOCAL_PORTS_EXHAUSTED, Phase.CONTROL_CONNECT, 0, 0, world.no_port_errno, 0)
             return self._end()
         self.connects = 1
@@ -113,7 +114,7 @@ class Session:
         if self._holding is not None:
             for places, after_ns in self._holding:
                 places.release_at(self.now + after_ns)
-        world.close_connection(start, self.now, self.keeper, control=True)
+        world.close_connection(start, self.now, self.keeper, control=True, destination=destination)
         return self._end()
 
     # --- up to the greeting -------------------------------------------------------------------------------------------
@@ -255,7 +256,8 @@ class Session:
             stamps = (port, 0, 0, answered, ABSENT, ABSENT, ABSENT)
             self.record(stage, ordinal, attempt, SUCCEEDED, None, start, stamps)
             return None
-        if world.data_ports is not None and not world.data_ports.take(asked):
+        destination = world.destination(self.number, port)
+        if world.data_ports is not None and not world.data_ports.take(destination, asked):
             self.leave_listening(port, asked, answered)
             failure = (FailureClass.LOCAL_PORTS_EXHAUSTED, Phase.DATA_CONNECT, 1, 0, world.no_port_errno, 0)
             stamps = (port, 0, 0, answered, ABSENT, ABSENT, ABSENT)

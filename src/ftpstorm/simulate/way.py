@@ -36,6 +36,8 @@ class Way:
     open_ports: frozenset[int] | None = None
     """Server ports that new connections may go to, beside the control port; None: all."""
     refuse: str = "drop"
+    trip_ns: int = 0
+    """What the wire adds to a round trip; 0 for one without delay."""
 
     def refusal(self, connect_timeout_ns: int, round_trip_ns: int) -> tuple[Failure, int]:
         """Return how a data connection fails that the filter does not allow, and after how long."""
@@ -58,13 +60,14 @@ def way_of(plan: Plan, gateway: Profile | None = None) -> Way:
         nat, hold = last - first + 1, _closed_hold(plan)
     wall = None if lab is None else lab.firewall
     if wall is None:
-        return Way(nat_ports=nat, nat_hold=hold)
+        return Way(nat_ports=nat, nat_hold=hold, trip_ns=trip_ns(plan))
     return Way(
         nat_ports=nat,
         nat_hold=hold,
         connection_limit=wall.connection_limit,
         open_ports=None if reads_control(plan, wall) else _open_ports(wall),
         refuse=wall.refuse,
+        trip_ns=trip_ns(plan),
     )
 
 
@@ -92,6 +95,12 @@ def _open_ports(wall: Firewall) -> frozenset[int]:
     return frozenset(ports)
 
 
+def trip_ns(plan: Plan) -> int:
+    """Return how much longer the lab's link makes a round trip, in ns."""
+    link = None if plan.scenario.lab is None else plan.scenario.lab.link
+    return 0 if link is None else 2 * (link.delay or 0)
+
+
 def over_link(service: ServiceTimes, plan: Plan) -> ServiceTimes:
     """Return service times with what the way adds: the emulator's own delay of its answers, and of a lab's link a round
     trip for whatever waits for an answer.
@@ -108,7 +117,7 @@ def over_link(service: ServiceTimes, plan: Plan) -> ServiceTimes:
     link = None if plan.scenario.lab is None else plan.scenario.lab.link
     if link is None:
         return service
-    trip = 2 * (link.delay or 0)
+    trip = trip_ns(plan)
     slowest = service.bytes_per_s
     if link.rate is not None:
         number = link.rate.removesuffix("bit")

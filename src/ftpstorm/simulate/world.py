@@ -7,14 +7,22 @@ from random import Random
 from typing import Final
 
 from ftpstorm.arrivals.schedules import Schedule
-from ftpstorm.limits.backlog import backlog_outcome
 from ftpstorm.limits.ports import EADDRINUSE, EADDRNOTAVAIL, four_tuple_budget, port_space_budget
 from ftpstorm.limits.timewait import Hold
 from ftpstorm.plan.plan import AnyLoad, FlowChoice, Plan, load_end_ns
 from ftpstorm.scenario.client import parse_port_range
 from ftpstorm.scenario.flow import OnFailure, Retry
 from ftpstorm.simulate.kernels import Kernel, Kernels, Suppose, kernels_of
-from ftpstorm.simulate.pool import AcceptQueue, EscapingPool, Occupancy, PassivePool, Places, RandomPool
+from ftpstorm.simulate.listening import Listener
+from ftpstorm.simulate.pool import (
+    PORT_BITS,
+    EscapingPool,
+    Occupancy,
+    PassivePool,
+    Places,
+    PortsByDestination,
+    RandomPool,
+)
 from ftpstorm.simulate.service import ServiceTimes
 from ftpstorm.simulate.serving import POOL_TEXT, Failure, Serving, serving_of
 from ftpstorm.simulate.stages import Stage, stages_of
@@ -150,6 +158,11 @@ class ClientPorts:
     """How long the client's own TIME_WAIT keeps a port from its next connect."""
 
     @property
+    def each(self) -> int:
+        """Connections from one source address to one destination, or in the port space to all, at one time."""
+        return port_space_budget(self.ports, 1) if self.port_space else four_tuple_budget(self.ports, 1, 1)
+
+    @property
     def control_budget(self) -> int:
         """Control connections that local ports allow at one time; in the port space, all connections."""
         return port_space_budget(self.ports, self.sources) if self.port_space else self._four(self.addresses)
@@ -197,17 +210,15 @@ class World:
         self.keeps_port = serving.choice == "session"
         self.escaped = self.pool.escaped if isinstance(self.pool, EscapingPool) else None
         self.refusal = serving.refusal or NO_PORT_AT_ALL
-        self.queue: AcceptQueue | None = None
+        self.listener: Listener | None = None
         if serving.accept_interval_ns is not None and serving.backlog is not None:
-            self.queue = AcceptQueue(serving.accept_interval_ns, min(serving.backlog, kernels.server.somaxconn))
-        self.overflow = backlog_outcome(
-            burst=2,
-            backlog=0,
-            accept_per_s=0.0,
-            tcp_syncookies=kernels.server.syncookies,
-            tcp_abort_on_overflow=int(kernels.server.abort_on_overflow),
-        ).fate
-        """What becomes of a connection that finds the accept queue full."""
+            self.listener = Listener(
+                serving.accept_interval_ns,
+                min(serving.backlog, kernels.server.somaxconn),
+                cookies=kernels.server.syncookies != 0,
+                abort=kernels.server.abort_on_overflow,
+            )
+        self.trip_ns = way.trip_ns
         self.cap = None if serving.greeting_cap is None else Places(serving.greeting_cap.count)
         self.login_cap = None if serving.login_cap is None else Places(serving.login_cap.count)
         self.sources, self.targets = ports.sources, ports.addresses
@@ -217,9 +228,10 @@ class World:
         self.open_ports = way.open_ports
         self.nat_hold_ns = round(way.nat_hold.effective_s * NS_PER_S)
         self.filtered = way.refusal(self.timeouts.connect, service.connect_ns)
-        self.control_ports = Places(ports.control_budget)
-        data_budget = ports.data_budget
-        self.data_ports = self.control_ports if ports.port_space else Places(data_budget) if data_budget else None
+        self.control_ports = PortsByDestination(ports.each)
+        self.data_ports: PortsByDestination | None = self.control_ports
+        if not ports.port_space:  # a server whose ports nobody knows may open any: what that leaves is not bounded
+            self.data_ports = None if serving.ports is None else PortsByDestination(ports.each)
         own = scenario.client.active_ports
         self.active_ports = None if own is None else PassivePool(_span(parse_port_range(own)))
         emulator = scenario.target.emulator
@@ -237,7 +249,7 @@ class World:
         self.occupancies = Occupancies(*(Occupancy() for _ in range(8)))
         self.session_rows: list[Row] = []
         self.operation_rows: list[Row] = []
-        self.simple = self.queue is None and self.cap is None and self.nat is None and self.per_address is None
+        self.simple = self.listener is None and self.cap is None and self.nat is None and self.per_address is None
         """Every connection is accepted at once."""
         self._bind_first = ports.port_space
         self._client_waits = _waits(kernels.client)
@@ -251,6 +263,17 @@ class World:
         done = (now_ns if now_ns > self._cpu_free_ns else self._cpu_free_ns) + work_ns
         self._cpu_free_ns = done
         return done
+
+    def destination(self, session: int, port: int = 0) -> int:
+        """Return which ports a connection of session number `session` draws from: `port` is 0 for control.
+
+        In the 4-tuple space its source address, the server's address and port decide, in the port space the source
+        address alone.
+        """
+        source = session % self.sources
+        if self._bind_first:
+            return source
+        return (source * self.targets + session // self.sources % self.targets) << PORT_BITS | port
 
     def draw_port(self) -> int:
         """Return a local port for a record: the range in turn. Which one a kernel would draw changes nothing here."""
@@ -272,12 +295,19 @@ class World:
         return closed_ns + stage.hold_ns
 
     def close_connection(
-        self, opened_ns: int, closed_ns: int, keeper: Side | None, *, control: bool, active: bool = False
+        self,
+        opened_ns: int,
+        closed_ns: int,
+        keeper: Side | None,
+        *,
+        control: bool,
+        destination: int = 0,
+        active: bool = False,
     ) -> int:
         """Note the life of a control or data connection, and the TIME_WAIT that it leaves with `keeper`.
 
-        Returns when the client's port is free again. `active`: the server connected, to a port that the client had
-        bound.
+        Returns when the client's port is free again. `destination` is where that was taken; `active`: the server
+        connected, to a port that the client had bound.
         """
         occupancies = self.occupancies
         free_ns = closed_ns
@@ -301,7 +331,7 @@ class World:
         occupancies.client_ports.add(opened_ns, free_ns)
         places = self.control_ports if control else self.data_ports
         if places is not None:
-            places.release_at(free_ns)
+            places.release_at(destination, free_ns)
         return free_ns
 
 

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpstorm.errors import ExitCode, UsageError
-from ftpstorm.report.compare import Comparison, compare_runs, flatten, quantile_interval, wilson
+from ftpstorm.report.compare import Comparison, compare_runs
+from ftpstorm.report.compare_figures import quantile_interval, wilson
+from ftpstorm.report.compare_settings import flatten
 from ftpstorm.report.fail_on import parse_fail_on
 from ftpstorm.report.summary import Summary
 from support.results_folder import Story

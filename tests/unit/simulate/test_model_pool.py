@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpstorm.simulate.pool import AcceptQueue, EscapingPool, Occupancy, PassivePool, Places, RandomPool
+from ftpstorm.simulate.pool import EscapingPool, Occupancy, PassivePool, Places, PortsByDestination, RandomPool
 
 
 def test_a_place_is_free_exactly_from_its_release_on() -> None:
@@ -52,10 +52,13 @@ def test_no_port_is_ever_given_while_it_is_taken(uses: list[tuple[int, int]], si
             assert len([end for end in taken_until.values() if end > now]) == size
 
 
-def test_accepts_are_spaced_and_one_more_than_the_backlog_waits() -> None:
-    queue = AcceptQueue(interval_ns=10, backlog=2)
-    assert [queue.join(0) for _ in range(5)] == [0, 10, 20, 30, None]
-    assert queue.join(100) == 100
+def test_each_destination_has_all_local_ports_and_gets_none_of_anothers() -> None:
+    ports = PortsByDestination(2)
+    assert [ports.take(7, 0), ports.take(7, 0), ports.take(7, 0)] == [True, True, False]
+    assert ports.take(8, 0)
+    ports.release_at(8, 5)
+    ports.release_at(7, 9)
+    assert [ports.take(7, 5), ports.take(7, 9)] == [False, True]
 
 
 def test_occupancy_counts_intervals_half_open() -> None:

@@ -1,0 +1,270 @@
+"""The figures that a comparison sets side by side: how each is read off runs, its interval, and what was predicted.
+
+An interval is the wider one of two: the percentile bootstrap over repeats and blocks of time, which knows that a run
+has good and bad stretches, and a formula that knows how little a few events say (Wilson's for shares, order statistics
+for percentiles, the estimator's own tolerance for the sustained rate).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from ftpstorm.records.aggregate import Instants
+from ftpstorm.report.blocks import Member, Subject, block_edges
+from ftpstorm.report.bootstrap import BLOCKS_MIN, interval, percentile_interval, ratio_interval, weights
+from ftpstorm.report.evidence import Evidence
+from ftpstorm.report.summary import SummaryModel
+from ftpstorm.simulate.prediction import Expected
+from ftpstorm.units import NS_PER_MS
+from ftpstorm.vocabulary import FailureClass, Outcome
+
+Z95: Final = 1.96
+"""Half-width of a 95 % interval in standard deviations."""
+RATE_TOLERANCE: Final = 0.02
+"""What the estimator of the sustained rate owes to phase alone."""
+
+
+class Measured(SummaryModel):
+    """One figure of one column with its 95 % interval; all null where it was not measured."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One row of the table: what it is, and how it is read off runs."""
+
+    quantity: str
+    unit: str
+    better: Literal["higher", "lower"]
+    read: Callable[[Subject], Measured]
+    predict: Callable[[Expected], float | None] | None = None
+    least: float = 0.0
+    """A difference smaller than this is none, whatever the intervals say ..."""
+    least_share: float = 0.0
+    """... and so is one smaller than this share of the first run's value: the intervals of one run each know the spread
+    within a run, not that between two runs of the same."""
+
+    def predicted(self, subject: Subject) -> float | None:
+        """Return what the predictions say that were made before the runs, in the mean; None where one leaves it open."""
+        found = []
+        for member in subject.members:
+            if self.predict is None or member.evidence is None or member.evidence.prediction is None:
+                return None
+            value = self.predict(member.evidence.prediction.expected)
+            if value is None:
+                return None
+            found.append(value)
+        return sum(found) / len(found)
+
+
+def figures(subjects: Sequence[Subject]) -> Iterator[Figure]:
+    """Return the rows for these subjects."""
+    yield Figure("sustained transfer rate", "/s", "higher", _sustained, _expected_rate)
+    yield Figure("share of attempted transfers that succeeded", "%", "higher", _succeeded_share, _expected_success)
+    yield Figure("share of sessions that failed", "%", "lower", _session_share("failed"), _expected_sessions("failed"))
+    yield Figure("share of sessions dropped", "%", "lower", _dropped_share, _expected_dropped)
+    words = {failure.class_ for subject in subjects for member in subject.members
+             for failure in member.summary.failures}  # fmt: skip
+    for word in sorted(words):
+        name = f"failures for each 100 sessions: {word}"
+        yield Figure(name, "%", "lower", _failure_share(word), _expected_failures(word))
+    alone = any(len(subject.members) == 1 for subject in subjects)
+    for phase in ("passive", "data_connect", "session"):
+        for percent in (50, 99):
+            quantity = f"{phase.replace('_', ' ')}, p{percent}"
+            share = 0.2 if alone else 0.05
+            yield Figure(quantity, "ms", "lower", _latency(phase, percent), least=0.5, least_share=share)
+
+
+def _evidences(subject: Subject) -> list[tuple[Member, Evidence]]:
+    return [(member, member.evidence) for member in subject.members if member.evidence is not None]
+
+
+def widest(value: float | None, *intervals: tuple[float | None, float | None]) -> Measured:
+    """Return `value` with an interval that holds all of `intervals`, those left out that are not known."""
+    known = [(low, high) for low, high in intervals if low is not None and high is not None]
+    if value is None or not known:
+        return Measured(value=value)
+    return Measured(value=value, low=min(low for low, _ in known), high=max(high for _, high in known))
+
+
+# --- the sustained rate -----------------------------------------------------------------------------------------------
+
+
+def _sustained(subject: Subject) -> Measured:
+    rates = [member.summary.transfers.sustained.rate_per_s for member in subject.members]
+    known = [rate for rate in rates if rate is not None]
+    if len(known) < len(rates):
+        return Measured(value=None)
+    rate = sum(known) / len(known)
+    tolerance = (rate * (1 - RATE_TOLERANCE), rate * (1 + RATE_TOLERANCE))
+    return widest(rate, tolerance, _rate_interval(subject, rate) if subject.recorded else (None, None))
+
+
+def _rate_interval(subject: Subject, rate: float) -> tuple[float | None, float | None]:
+    """Resample successes by blocks of the estimator's windows; the spread is taken to the estimator's own value."""
+    counts: list[np.ndarray[Any, Any]] = []
+    lengths: list[np.ndarray[Any, Any]] = []
+    for _, evidence in _evidences(subject):
+        window = evidence.sustained
+        edges = block_edges(window.window_from_ns, max(window.window_to_ns, window.window_from_ns + 1), evidence.hold_ns)
+        found, _ = np.histogram(evidence.success_ns, edges)
+        counts.append(found.astype(np.float64))
+        lengths.append(np.diff(edges).astype(np.float64))
+    blocks = [len(part) for part in counts]
+    if sum(blocks) < max(2, BLOCKS_MIN if len(blocks) == 1 else 2):
+        return None, None
+    drawn = weights(blocks)
+    hits, of = np.concatenate(counts), np.concatenate(lengths)
+    mean = hits.sum() / of.sum()
+    return interval((drawn @ hits) / (drawn @ of) * (rate / mean)) if mean else (None, None)
+
+
+def _expected_rate(expected: Expected) -> float | None:
+    return None if expected.sustained is None else expected.sustained.rate_per_s
+
+
+# --- shares -----------------------------------------------------------------------------------------------------------
+
+
+def wilson(hits: int, of: int) -> Measured:
+    """Return a share in per cent with its 95 % interval (Wilson's score interval); nothing of nothing is not measured.
+
+    Worked number: 5 of 100 is 5 % with 2.15 to 11.18 %.
+    """
+    if not of:
+        return Measured(value=None)
+    share, z2 = hits / of, Z95**2
+    centre = (share + z2 / (2 * of)) / (1 + z2 / of)
+    half = Z95 / (1 + z2 / of) * math.sqrt(share * (1 - share) / of + z2 / (4 * of * of))
+    return Measured(value=100 * share, low=100 * max(0.0, centre - half), high=100 * min(1.0, centre + half))
+
+
+def _share(
+    subject: Subject, hits: int, of: int, blocks: Callable[[Evidence], tuple[Instants, Instants]]
+) -> Measured:
+    """Return 100 x hits / of; `blocks` gives the instants of the hits and of all of a run."""
+    if hits <= of:
+        formula = wilson(hits, of)
+    else:  # several failures a session
+        half = 100 * Z95 * math.sqrt(hits) / max(of, 1)
+        share = 100 * hits / max(of, 1)
+        formula = Measured(value=share, low=share - half, high=share + half)
+    if subject.drawn is None or formula.value is None:
+        return formula
+    parts = [(member, blocks(evidence)) for member, evidence in _evidences(subject)]
+    above = np.concatenate([member.counts(pair[0]) for member, pair in parts])
+    below = np.concatenate([member.counts(pair[1]) for member, pair in parts])
+    low, high = ratio_interval(100 * above, below, subject.drawn)
+    return widest(formula.value, (formula.low, formula.high), (low, high))
+
+
+def _total(subject: Subject, read: Callable[[Member], int]) -> int:
+    return sum(read(member) for member in subject.members)
+
+
+def _succeeded_share(subject: Subject) -> Measured:
+    def instants(evidence: Evidence) -> tuple[Instants, Instants]:
+        rows = evidence.transfers
+        return rows["start_ns"][rows["outcome"] == Outcome.SUCCEEDED], rows["start_ns"]
+
+    hits = _total(subject, lambda member: member.summary.transfers.succeeded)
+    return _share(subject, hits, _total(subject, lambda member: member.summary.transfers.attempted), instants)
+
+
+def _expected_success(expected: Expected) -> float | None:
+    return _per_cent(expected.transfers.succeeded, expected.transfers.attempted)
+
+
+def _session_share(fate: Literal["failed"]) -> Callable[[Subject], Measured]:
+    def instants(evidence: Evidence) -> tuple[Instants, Instants]:
+        rows = evidence.started
+        return rows["intended_ns"][rows["outcome"] == Outcome.from_word(fate)], rows["intended_ns"]
+
+    def read(subject: Subject) -> Measured:
+        hits = _total(subject, lambda member: getattr(member.summary.sessions, fate))
+        return _share(subject, hits, _total(subject, lambda member: member.summary.sessions.started), instants)
+
+    return read
+
+
+def _expected_sessions(fate: Literal["failed"]) -> Callable[[Expected], float | None]:
+    return lambda expected: _per_cent(getattr(expected.sessions, fate), expected.sessions.started)
+
+
+def _dropped_share(subject: Subject) -> Measured:
+    def instants(evidence: Evidence) -> tuple[Instants, Instants]:
+        rows = evidence.sessions
+        return rows["intended_ns"][rows["outcome"] == Outcome.DROPPED], rows["intended_ns"]
+
+    hits = _total(subject, lambda member: member.summary.sessions.dropped)
+    return _share(subject, hits, hits + _total(subject, lambda member: member.summary.sessions.started), instants)
+
+
+def _expected_dropped(expected: Expected) -> float | None:
+    sessions = expected.sessions
+    if sessions.dropped is None or sessions.started is None:
+        return None
+    return _per_cent(sessions.dropped, sessions.dropped + sessions.started)
+
+
+def _failure_share(word: str) -> Callable[[Subject], Measured]:
+    def instants(evidence: Evidence) -> tuple[Instants, Instants]:
+        return evidence.failures.of(FailureClass.from_word(word))["start_ns"], evidence.started["intended_ns"]
+
+    def read(subject: Subject) -> Measured:
+        hits = _total(subject, lambda member: member.summary.failure_count(word))
+        return _share(subject, hits, _total(subject, lambda member: member.summary.sessions.started), instants)
+
+    return read
+
+
+def _expected_failures(word: str) -> Callable[[Expected], float | None]:
+    def predict(expected: Expected) -> float | None:
+        return None if expected.failures is None else _per_cent(expected.failures.get(word, 0), expected.sessions.started)
+
+    return predict
+
+
+def _per_cent(hits: int | None, of: int | None) -> float | None:
+    return 100 * hits / of if hits is not None and of else None
+
+
+# --- latencies --------------------------------------------------------------------------------------------------------
+
+
+def quantile_interval(sorted_values: np.ndarray[Any, Any], percent: float) -> Measured:
+    """Return a percentile (nearest-rank) of sorted values with the 95 % interval that order statistics give."""
+    n = len(sorted_values)
+    if not n:
+        return Measured(value=None)
+    share = percent / 100
+    half = Z95 * math.sqrt(n * share * (1 - share))
+    ranks = (math.ceil(n * share), math.floor(n * share - half), math.ceil(n * share + half))
+    middle, low, high = (float(sorted_values[min(max(rank, 1), n) - 1]) for rank in ranks)
+    return Measured(value=middle, low=low, high=high)
+
+
+def _latency(phase: str, percent: int) -> Callable[[Subject], Measured]:
+    def read(subject: Subject) -> Measured:
+        if not subject.recorded:
+            found = subject.summary.latency_ms.get(phase)
+            return Measured(value=None if found is None else getattr(found, f"p{percent}"))
+        parts = [(member, evidence.durations[phase]) for member, evidence in _evidences(subject)]
+        together = np.sort(np.concatenate([spans.ns for _, spans in parts])) / NS_PER_MS
+        formula = quantile_interval(together, percent)
+        if subject.drawn is None or formula.value is None:
+            return formula
+        blocks = [block / NS_PER_MS for member, spans in parts for block in member.split(spans.start_ns, spans.ns)]
+        resampled = percentile_interval(blocks, percent, subject.drawn)
+        return widest(formula.value, (formula.low, formula.high), resampled)
+
+    return read
