@@ -38,6 +38,14 @@ test-lab: $(DEV)  ## run the lab's tests: namespaces, real kernels, real servers
 lab-report: $(DEV)  ## run them and print what was predicted of each situation and what was measured
 	$(BIN)/python -m pytest tests/lab --quiet --lab-report $(PYTEST_ARGS)
 
+.PHONY: verify-theory
+verify-theory: $(DEV)  ## hold the theory against this kernel; ARGS="--kind counts" or "--only backlog" narrows it
+	PYTHONPATH=tests $(BIN)/python -m validation.verify $(ARGS)
+
+.PHONY: stories
+stories: $(DEV)  ## run the whole gallery with its expectations; PARTS="backup 425" narrows it
+	$(BIN)/python scripts/stories $(PARTS)
+
 .PHONY: lint
 lint: $(DEV)  ## check style and format
 	$(BIN)/ruff check
@@ -50,6 +58,19 @@ types: $(DEV)  ## check types
 .PHONY: imports
 imports: $(DEV)  ## check who imports whom
 	$(BIN)/lint-imports
+
+DOCS := $(VENV)/.installed-docs
+
+# The pages are laid out as in the repository, so that links between them hold there and here alike.
+.PHONY: docs
+docs: $(DOCS)  ## build the documentation into build/site, every link checked
+	$(BIN)/python scripts/reference --check
+	rm -rf build/pages build/site
+	mkdir -p build/pages/results
+	cp -r README.md ARCHITECTURE.md CHANGELOG.md LICENSE docs scenarios build/pages
+	cp -r results/README.md results/reference build/pages/results
+	$(BIN)/zensical build --strict
+	$(BIN)/python scripts/check-site build/site
 
 .PHONY: servers
 servers:  ## fetch real FTP servers (Debian packages) for the lab, unpacked and not installed
@@ -74,6 +95,10 @@ $(RUNTIME): $(BIN)/python $(INPUTS)
 
 $(DEV): $(BIN)/python $(INPUTS)
 	$(PIP) -e '.[dev]'
+	@touch $(RUNTIME) $@
+
+$(DOCS): $(BIN)/python $(INPUTS)
+	$(PIP) -e '.[docs]'
 	@touch $(RUNTIME) $@
 
 # The peers that `bench` compares with live in an environment of their own: nothing of theirs reaches the project's.

@@ -1,4 +1,4 @@
-"""docs/errors.md: from what a user sees (a reply, an errno, silence) to the failure class, and from there to the cause."""
+"""docs/errors.md: from what a user sees (a reply, an errno, silence) to the failure class, and on to the cause."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from ftpstorm.engine.classify import BUSY_WORDS, CODES, ENDINGS, ERRNOS, LOCAL, 
 from ftpstorm.limits.servers import SERVERS
 from ftpstorm.limits.tables import markdown
 from ftpstorm.vocabulary import FAILURE_CLASSES, Cause, FailureClass, Phase
-
 from pages.failures import MEANINGS
 from pages.sightings import SIGHTINGS, Sighting
 
 _HEAD: Final = """\
 # I see this error: what is it?
 
-Look up what you see, in this order: [the words](#the-words) of a reply or of a client's message, the [reply code](#the-reply-code)
-and when it came, the [errno or Winsock number](#the-errno), or [silence](#silence). Each leads to a failure class, and the
-[classes](#the-classes) say what it means, which causes to suspect and what tells them apart. What lifts a cause stands with the
-[causes](reference/causes.md), in the words of each platform.
+Look up what you see, in this order: [the words](#the-words) of a reply or of a client's message, the
+[reply code](#the-reply-code) and when it came, the [errno or Winsock number](#the-errno), or [silence](#silence). Each
+leads to a failure class, and the [classes](#the-classes) say what it means, which causes to suspect and what tells them
+apart. What lifts a cause stands with the [causes](reference/causes.md), in the words of each platform.
 
-One text may belong to several classes, and one cause may show as several texts. `ftpstorm` decides by phase, code, errno, what the
-kernels counted and when; to see which it is, reproduce it ([run](guide/run.md)) or look on while it happens
-([sample](guide/sample.md)).
+One text may belong to several classes, and one cause may show as several texts. `ftpstorm` decides by phase, code,
+errno, what the kernels counted and when; to see which it is, reproduce it ([run](guide/run.md)) or look on while it
+happens ([sample](guide/sample.md)).
 """
 
 _WINSOCK: Final = {
@@ -142,7 +141,7 @@ def _errnos() -> str:
         )
         for number, places in sorted(found.items(), key=lambda item: errno.errorcode[item[0]])
     )
-    full = ("(none)", "Windows has no ephemeral port left, or no memory", "10055", f"connecting: {link(LOCAL[10055])}")
+    full = ("(none)", "Windows has no ephemeral port left, or no memory", "10055", "connecting: {link(LOCAL[10055])}")
     return markdown(("errno on Linux", "text", "Winsock", "class"), (*rows, full))
 
 
@@ -177,7 +176,8 @@ def errors_page() -> str:
             "What differs from case to case is left out or `...`. Servers also let their operators change texts.\n",
             _words(),
             "## The reply code\n",
-            "The same code means another thing at another time. A code does not tell whether the control connection lives on: records "
+            "The same code means another thing at another time. A code does not tell whether the control connection "
+            "lives on: records "
             "hold that separately (`control_survived`).\n",
             _codes(),
             "## The errno\n",

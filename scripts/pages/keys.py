@@ -16,12 +16,13 @@ _Section = tuple[str, str, str]
 _HEAD: Final = """\
 # Keys of a scenario file
 
-A scenario is one YAML file. Unknown keys are refused, with the likeliest spelling; `ftpstorm validate FILE` names every error at
-once, with line and column. An editor that knows JSON Schema completes and checks keys with what `ftpstorm schema` prints.
+A scenario is one YAML file. Unknown keys are refused, with the likeliest spelling; `ftpstorm validate FILE` names every
+error at once, with line and column. An editor that knows JSON Schema completes and checks keys with what
+`ftpstorm schema` prints.
 
 - `${NAME}` or `${NAME:-default}` takes a value from the environment, in place of any text or number.
 - `--set target.emulator.backlog=5` sets one key for one run, and so does `set` of a variant.
-- Durations are `250ms`, `2s`, `1m30s`; sizes `4KiB`, `10MB`; rates `97/s`, `30/min`. A number without its unit is refused.
+- Durations are `250ms`, `2s`, `1m30s`; sizes `4KiB`, `10MB`; rates `97/s`, `30/min`. One without its unit is refused.
 - Where a key takes options, its shorthand gives the one that matters: `retr: small.bin` is `retr: {file: small.bin}`.
 - NAME is a name of your choice. **Bold** keys have to be there.
 """
@@ -93,7 +94,10 @@ class _Page:
             self.shared[path] = {key: everywhere[0][key] for key in shared}
             word = next(key for key in everywhere[0] if "const" in everywhere[0][key])
             required = set(self.definitions[names[0]].get("required", ()))
-            properties = {**self.shared[path], word: {"enum": list(mapping), "description": "The kind: its keys follow."}}
+            properties = {
+                **self.shared[path],
+                word: {"enum": list(mapping), "description": "The kind: its keys follow."},
+            }
             self.definitions[f"{path} of all"] = {
                 "properties": properties,
                 "required": sorted((required & set(shared)) | {word}),
@@ -106,14 +110,14 @@ class _Page:
                     **definition,
                     "properties": {k: v for k, v in definition["properties"].items() if k not in {*shared, word}},
                 }
-        kinds = (
-            self._link(name, f"{path}: {word}", inner, word) for word, name in zip(mapping, names, strict=True)
-        )
+        kinds = (self._link(name, f"{path}: {word}", inner, word) for word, name in zip(mapping, names, strict=True))
         return ", ".join(kinds)
 
     def _kind(self, value: _Schema, path: str, inner: list[_Section]) -> str:
         """Return how the value of a key is written, and queue the sections that it refers to."""
         value = _plain(value)
+        if value.get("title") == "Quantity":
+            return "a whole number, rate or duration"
         if "$ref" in value:
             return self._link(_name(value["$ref"]), path, inner)
         if "discriminator" in value:
@@ -127,8 +131,9 @@ class _Page:
         if "enum" in value:
             return ", ".join(f"`{word}`" for word in value["enum"])
         if value.get("type") == "array":
-            items = value.get("items", {})
-            return "list of " + self._kind(items, f"{path}[]", inner)
+            first, *more = value.get("prefixItems") or [value.get("items", {})]
+            count = f"{1 + len(more)} times " if more else ""
+            return f"list of {count}{self._kind(first, f'{path}[]', inner)}"
         if value.get("type") == "object":
             more = value.get("additionalProperties")
             if isinstance(more, dict):
@@ -190,7 +195,9 @@ def _plain(value: _Schema) -> _Schema:
 
 
 def _scalar(value: _Schema) -> str:
-    kind = value.get("type", "text")
+    if "type" not in value:
+        return "any value"
+    kind = value["type"]
     pattern = value.get("pattern", "")
     if kind in ("integer", "number"):
         low, high = value.get("minimum"), value.get("maximum")

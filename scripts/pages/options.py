@@ -17,6 +17,7 @@ _APP: Final[Any] = get_command(new_app())
 COMMANDS: Final = tuple(sorted(_APP.commands))
 """Every command; each has a page docs/guide/COMMAND.md with its blocks."""
 
+_HEADER: Final = ("argument or option", "meaning", "default")
 _BLOCK: Final = re.compile(r"(<!-- (options|examples):([a-z-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 
@@ -42,11 +43,11 @@ def _options(name: str) -> str:
     command = _APP.commands[name]
     inner = getattr(command, "commands", None)
     if inner is None:
-        return markdown(("", "", "default"), _rows(command))
+        return markdown(_HEADER, _rows(command))
     parts = []
     for word, each in inner.items():
         parts.append(f"`ftpstorm {name} {word}`: {_first_line(each.help)}\n")
-        parts.append(markdown(("", "", "default"), _rows(each)))
+        parts.append(markdown(_HEADER, _rows(each)))
     return "\n".join(parts)
 
 

@@ -73,7 +73,9 @@ SIGHTINGS: Final = (
         F.TRANSFER_ABORTED,
         (C.TRANSFER_STALL, C.SERVER_DOWN),
     ),
-    Sighting("421 Timeout.", "vsftpd and others", "an idle session's next command", F.CONTROL_LOST, (C.TRANSFER_STALL,)),
+    Sighting(
+        "421 Timeout.", "vsftpd and others", "an idle session's next command", F.CONTROL_LOST, (C.TRANSFER_STALL,)
+    ),
     Sighting(
         "421 Service not available, closing control connection.",
         "most servers",
@@ -153,7 +155,8 @@ SIGHTINGS: Final = (
         (C.CLIENT_EPHEMERAL_PORTS,),
     ),
     Sighting(
-        "An operation on a socket could not be performed because the system lacked sufficient buffer space or because a queue was full",
+        "An operation on a socket could not be performed because the system lacked sufficient buffer space or "
+        "because a queue was full",
         "Windows clients (10055)",
         "connecting",
         F.LOCAL_PORTS_EXHAUSTED,

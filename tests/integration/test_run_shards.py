@@ -43,7 +43,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Any:
             "flows": {"download": flow, "other": {"steps": ["login", "list", "quit"]}},
             "load": loads,
         }
-        at = datetime.fromtimestamp(int(time.time()) + 8, UTC).isoformat().replace("+00:00", "Z")
+        at = datetime.fromtimestamp(int(time.time()) + 15, UTC).isoformat().replace("+00:00", "Z")
         commands = []
         for shard in (0, 1):
             place = folder / str(shard)

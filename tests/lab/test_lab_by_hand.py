@@ -202,7 +202,12 @@ def test_a_shell_has_job_control_its_variables_and_a_prompt_that_says_where_it_i
         user.read_until(b"10.78.0.1-/dev/")
         user.type(b"echo be''gun; exec 3>&1; cat\n")
         user.read_until(b"begun")
-        user.type(b"\x03echo sur''vived\n")  # Ctrl-C ends `cat`, not the shell and not the lab
+        user.type(b"heard\n")
+        user.read_until(b"heard\r\n")  # what the terminal echoes
+        user.read_until(b"heard\r\n")  # what `cat` says: it runs, and has the terminal
+        user.type(b"\x03")  # Ctrl-C ends `cat`, not the shell and not the lab; what was typed with it would be flushed
+        user.read_until(b"$ ")
+        user.type(b"echo sur''vived\n")
         user.read_until(b"survived")
         user.type(b"exit 5\n")
         with contextlib.suppress(OSError):  # EIO: the terminal's other end is gone

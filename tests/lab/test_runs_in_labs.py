@@ -132,7 +132,7 @@ def test_routed_with_nat_uses_every_address_of_every_client_host_evenly(tmp_path
 def test_an_address_of_its_own_on_loopback_shows_that_the_clients_ports_run_out(tmp_path: Path) -> None:
     sysctls = {"ip_local_port_range": "40000-40019"}
     lab = {"topology": "loopback", "own_address": True, "sysctls": {"client": sysctls, "server": sysctls}}
-    expect = {"cause": "client-ephemeral-ports", "failures": {"local-ports-exhausted": "count>0"}}
+    expect = {"cause": "client-bind-habit", "failures": {"local-ports-exhausted": "count>0"}}
     client = {"bind": "port", "source_addresses": ["lab"]}
     code, run = run_lab(tmp_path, lab, client=client, flows=CLIENT_FIRST, expect=expect)
     summary = run.summary()

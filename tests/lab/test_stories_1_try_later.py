@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ftpstorm.records.reader import open_run
+from ftpstorm.vocabulary import FailureClass, Operation
 from support.story import Short, run_short
 
 Require = Callable[[str, bool, str], None]
@@ -70,12 +72,17 @@ def test_of_fifty_files_twenty_are_stored_and_the_thirty_refused_keep_their_cont
 
 
 def test_every_kind_of_transfer_is_refused_alike(tmp_path: Path, require: Require) -> None:
-    run, summary = run_short(Short("every-transfer", None, BUSY), tmp_path, require)
-    from ftpstorm.records.reader import open_run
-    from ftpstorm.vocabulary import FailureClass, Operation
-
+    run, _ = run_short(Short("every-transfer", None, BUSY), tmp_path, require)
     operations = open_run(run.results()).operations.data
-    refused = operations[operations["failure"] == FailureClass.PASSIVE_EXHAUSTED]["operation"]
+    refused = operations[operations["class"] == FailureClass.PASSIVE_EXHAUSTED]["operation"]
     for kind in (Operation.STOR, Operation.RETR, Operation.LIST):
         # a third of 240 each; whoever wins, no kind gets more than the 40 ports that come free in 4 s
         assert (refused == kind).sum() >= 40
+
+
+def test_the_session_that_is_told_to_try_later_keeps_its_control_connection(tmp_path: Path, require: Require) -> None:
+    """Between its tries it thinks, which says nothing about control; the next answer does."""
+    _, summary = run_short(Short("one-or-many", "own-one"), tmp_path, require)
+    (failure,) = summary["failures"]
+    assert (failure["class"], failure["code"]) == ("data-not-established", 425)
+    assert failure["control_survived"] == failure["count"] >= 20

@@ -1,4 +1,4 @@
-"""The story of the burst: each scenario of it in a short form, with its own expectation met, and what the wire shows."""
+"""The story of the burst: each scenario of it in a short form, its own expectation met, and what the wire shows."""
 
 from __future__ import annotations
 

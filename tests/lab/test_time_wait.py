@@ -114,3 +114,24 @@ def test_one_sweep_ends_what_is_old_enough_and_nothing_else() -> None:
     probed, counts = map(json.loads, out.splitlines())
     assert probed is None
     assert counts == [300, 1]
+
+
+def test_what_a_dump_found_young_is_ended_when_it_is_old_enough_without_another_dump() -> None:
+    out = lab_drive(
+        """
+        from ftpstorm.lab.timewait import Reaper
+        with lab(topology="loopback"):
+            with socket.create_server(("127.0.0.1", 2121)) as listener, Reaper(10**9) as reaper, Reaper(0) as other:
+                for _ in range(50):
+                    client = socket.create_connection(("127.0.0.1", 2121))
+                    server, _ = listener.accept()
+                    client.close(); server.recv(1); server.close()
+                wait_for(lambda: len(other.dump()) == 50, "50 in TIME_WAIT")
+                swept, sweeps = reaper.sweep(), []
+                reaper.dump = lambda: sys.exit("a second dump")
+                wait_for(lambda: (sweeps.append(reaper.end_due()), reaper.next_due_ns is None)[1], "all old enough")
+                ended = swept.destroyed + sum(sweep.destroyed for sweep in sweeps)
+                print(json.dumps([swept.seen, ended, len(other.dump())]))
+        """
+    )
+    assert json.loads(out) == [50, 50, 0]

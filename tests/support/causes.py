@@ -122,15 +122,6 @@ CAUSES = {
         needs="inetutils-ftpd",
         confidence="certain",
     ),
-    "passive-pool-drawn-at-random": Situation(
-        "server-passive-pool",
-        {
-            "target": {"server": {"name": "vsftpd", "passive_ports": 4}},
-            "flows": flow({"pasv-only": {}}, {"think": "1s"}),
-            "load": burst(30),
-        },
-        needs="vsftpd",
-    ),
     "passive-pool-escaped": Situation(
         "server-passive-pool-escaped",
         {
@@ -153,12 +144,13 @@ CAUSES = {
     "active-ports-reused": Situation(
         "active-port-reused",
         {
-            "target": {"server": {"name": "vsftpd", "settings": {"connect_from_port_20": "YES"}}},
+            "target": own("port-20-again"),
             "client": client(mode="active", active_ports="41000-41003"),
             "flows": flow(RETR),
             "load": rounds(20, 1),
         },
-        needs="vsftpd",
+        # with timestamps Linux lets a bound port take over its own TIME_WAIT
+        PAIR | {"sysctls": {"server": {"tcp_timestamps": 0}}},
     ),
     "connection-cap-421": Situation(
         "server-connection-cap",
@@ -217,18 +209,12 @@ CAUSES = {
         {
             "target": own("shy", 10),
             "flows": flow(RETR),
-            "load": burst(40, over="50ms", every="1s", count=2),
+            "load": burst(40, over="50ms", every="1500ms", times=3),
         },
     ),
-    "reset-by-a-full-queue": Situation(
+    "reset-by-the-server": Situation(
         "reset-after-accept",
-        {
-            "target": emulator(backlog=8, accept_rate="20/s"),
-            "client": client(PATIENT),
-            "flows": flow(RETR),
-            "load": burst(100),
-        },
-        PAIR | {"sysctls": {"server": {"tcp_syncookies": 0, "tcp_abort_on_overflow": 1}}},
+        {"target": own("reset", 5), "client": client(), "flows": flow({"think": "500ms"}, RETR), "load": burst(20)},
         confidence="certain",
     ),
     "slow-accept": Situation(
@@ -258,12 +244,6 @@ CAUSES = {
         {"topology": "routed", "firewall": {}},
         confidence="certain",
     ),
-    "firewall-rejects": Situation(
-        "firewall-no-helper",
-        {"target": emulator(), "client": client(), "flows": flow(RETR), "load": burst(10)},
-        {"topology": "routed", "firewall": {"refuse": "reject"}},
-        confidence="certain",
-    ),
     "close-wait": Situation(
         "close-wait-leak",
         {"target": own("leak", 8), "client": client(), "flows": flow(RETR), "load": steady(10)},
@@ -271,8 +251,7 @@ CAUSES = {
     ),
     "login-refused": Situation(
         "login-refused",
-        {"target": {"server": {"name": "vsftpd"}, "user": "nobody-knows-her"}, "flows": flow(RETR), "load": burst(5)},
-        needs="vsftpd",
+        {"target": own("stranger"), "flows": flow(RETR), "load": burst(5)},
     ),
     "server-stops": Situation(
         "server-down",
@@ -283,15 +262,9 @@ CAUSES = {
         "transfer-stall",
         {"target": own("stall"), "client": client(), "flows": flow(RETR), "load": burst(10)},
     ),
-    "late-generator": Situation(
-        "generator",
-        {"target": emulator(), "flows": flow(RETR), "load": steady(20_000, "1s")},
-        lab=None,
-    ),
     "no-such-file": Situation(
         "unknown",
-        {"target": emulator(), "flows": flow({"retr": "nowhere.bin"}), "load": burst(5)},
-        lab=None,
+        {"target": own("absent"), "flows": flow(RETR), "load": burst(5)},
     ),
 }
 
@@ -317,15 +290,15 @@ MIXED = {
         {"topology": "routed", "nat": {"ports": "40000-40019"}},
         others=("nat-pool",),
     ),
-    "cap-and-few-stalls": Situation(
-        "server-connection-cap",
+    "pool-behind-a-backlog": Situation(
+        "server-passive-pool",
         {
-            "target": emulator(max_connections={"count": 8}),
-            "client": client(),
-            "flows": flow({"think": "1s"}, RETR),
-            "load": burst(40),
+            "target": emulator(passive_ports=2, hold={"for": "5s"}, backlog=8, accept_rate="20/s"),
+            "client": client(greeting_nudge="500ms"),
+            "flows": flow(RETR),
+            "load": burst(100),
         },
-        lab=None,
+        others=("backlog-ghost",),
     ),
 }
 
@@ -346,9 +319,14 @@ HEALTHY = {
             "load": rounds(30, 8),
         },
     ),
+    "far-server": Situation(
+        "none",
+        {"target": emulator(delay="100ms"), "client": client(PATIENT), "flows": flow(RETR), "load": rounds(16, 8)},
+    ),
     "far-link": Situation(
         "none",
         {"target": emulator(), "client": client(PATIENT), "flows": flow(RETR), "load": rounds(16, 8)},
         PAIR | {"link": {"delay": "60ms"}},
+        needs="netem",
     ),
 }

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 FAULTS = {
     "none": "serves well",
@@ -20,10 +20,12 @@ FAULTS = {
     "slow": "waits NUMBER ms before each file, as a slow disk does",
     "busy": "burns NUMBER ms of CPU for each file",
     "deaf": "stops listening after NUMBER sessions",
-    "shy": "stops listening for 400 ms when NUMBER sessions have begun within 100 ms, so that connects are refused",
+    "shy": "stops listening for 600 ms when NUMBER sessions have begun within a second, so that connects are refused",
     "reset": "answers with RST beyond NUMBER sessions at one time",
     "port-20": "connects from port 20 without SO_REUSEADDR in active mode",
-    "in-use": "takes NUMBER data connections in all, then says that they are in use",
+    "port-20-again": "connects from port 20 with SO_REUSEADDR in active mode",
+    "stranger": "refuses each password",
+    "absent": "has no file",
 }
 FILE = bytes(1024)
 LINGER_RST = b"\x01\x00\x00\x00\x00\x00\x00\x00"
@@ -35,7 +37,7 @@ class Server:
     def __init__(self, address: str, port: int, fault: str, number: int) -> None:
         self.at, self.fault, self.number = (address, port), fault, number
         self.lock = threading.Lock()
-        self.open = self.begun = self.transfers = 0
+        self.open = self.begun = 0
         self.kept: list[socket.socket] = []
         self.listener = self.listen()
 
@@ -49,14 +51,24 @@ class Server:
             self.begun += 1
             threading.Thread(target=self.session, args=(connection,), daemon=True).start()
             now = time.monotonic()
-            recent = [at for at in recent if now - at < 0.1] + [now]
+            recent = [at for at in recent if now - at < 1.0] + [now]
             if self.fault == "shy" and len(recent) >= self.number:
+                self.take_the_rest()
                 self.listener.close()
-                time.sleep(0.4)
+                time.sleep(0.6)
                 recent, self.listener = [], self.listen()
             if self.fault == "deaf" and self.begun >= self.number:
                 self.listener.close()
                 threading.Event().wait()
+
+    def take_the_rest(self) -> None:
+        """Serve whoever has been connected already, so that few are reset when the listener goes."""
+        self.listener.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                connection, _ = self.listener.accept()
+                connection.setblocking(True)
+                threading.Thread(target=self.session, args=(connection,), daemon=True).start()
 
     def session(self, connection: socket.socket) -> None:
         with self.lock:
@@ -97,7 +109,8 @@ class Session:
             for raw in lines:
                 verb, _, rest = raw.decode().strip().partition(" ")
                 if verb.upper() == "QUIT":
-                    return self.say("221 bye")
+                    self.say("221 bye")
+                    return
                 self.answer(verb.upper(), rest)
 
     def answer(self, verb: str, rest: str) -> None:
@@ -106,7 +119,7 @@ class Session:
             case "USER":
                 self.say("331 any password")
             case "PASS":
-                self.say("230 in")
+                self.say("530 Login incorrect." if self.server.fault == "stranger" else "230 in")
             case "TYPE" | "NOOP" | "OPTS":
                 self.say("200 well")
             case "EPSV":
@@ -125,15 +138,14 @@ class Session:
 
     def send_file(self, host: str) -> None:
         server = self.server
-        with server.lock:
-            server.transfers += 1
-            beyond = server.transfers > server.number
-        if server.fault == "in-use" and beyond:
-            return self.say("425 Try later, data connection in use.")
+        if server.fault == "absent":
+            self.say("550 No such file.")
+            return
         try:
             data = self.connect(host)
         except OSError as error:
-            return self.say(f"425 Can't build data connection: {error.strerror}.")
+            self.say(f"425 Can't build data connection: {error.strerror}.")
+            return
         self.say("150 here it comes")
         with data:
             if server.fault == "stall":
@@ -155,7 +167,9 @@ class Session:
                 return listener.accept()[0]
         data = socket.socket()
         try:
-            if self.server.fault == "port-20":
+            if self.server.fault == "port-20-again":
+                data.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if self.server.fault.startswith("port-20"):
                 data.bind((host, 20))
             data.connect(self.active)
         except OSError:
@@ -166,7 +180,7 @@ class Session:
 
 def command(fault: str, number: int = 0) -> list[str]:
     """Return `target.server.command` of a lab for this server."""
-    return [sys.executable, os.path.abspath(__file__), "{address}", "{port}", fault, str(number)]
+    return [sys.executable, str(Path(__file__).resolve()), "{address}", "{port}", fault, str(number)]
 
 
 if __name__ == "__main__":

@@ -82,6 +82,8 @@ class Story:
     dropped: frozenset[int] = frozenset()
     counters: dict[str, int] = field(default_factory=dict)
     """How far kernel counters moved, beside those that follow from the sessions."""
+    sampled_from_ms: int = -100
+    """When the sampler's first reading came, after start_at."""
     counts_off: dict[str, int] = field(default_factory=dict)
     """What to add to the workers' own counts: books that do not balance."""
     server_off: dict[str, int] = field(default_factory=dict)
@@ -306,7 +308,7 @@ def _samples(folder: Path, story: Story, pool: _Pool, counters: dict[str, tuple[
         spool.append(t_ns, texts.intern_series(host, metric, key), value)
 
     end_ns = until_ns + NS_PER_S
-    for t_ns in range(-100 * NS_PER_MS, end_ns, 100 * NS_PER_MS):
+    for t_ns in range(story.sampled_from_ms * NS_PER_MS, end_ns, 100 * NS_PER_MS):
         share = min(max(t_ns, 0) / until_ns, 1.0) if until_ns else 0.0
         _sample_kernel(put, t_ns, share, counters, story)
         if story.target is None:

@@ -85,8 +85,8 @@ def test_causes_statuses_verdicts_and_sides_are_the_published_words() -> None:
     assert " ".join(Cause) == (
         "none client-ephemeral-ports client-bind-habit client-files server-passive-pool server-passive-pool-escaped "
         "data-connection-in-use server-connection-cap per-address-limit backlog-ghost backlog-syn-refused "
-        "reset-after-accept slow-accept nat-pool firewall-no-helper active-port-reused close-wait-leak login-refused "
-        "server-down transfer-stall generator unknown"
+        "reset-after-accept slow-accept nat-pool firewall-no-helper active-port-reused close-wait-leak "
+        "server-ephemeral-ports login-refused server-down transfer-stall generator unknown"
     )
     assert " ".join(Status) == "completed interrupted stopped-early cut-short simulated"
     assert " ".join(Verdict) == "pass fail invalid"

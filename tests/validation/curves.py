@@ -1,8 +1,8 @@
 """Occupancy over time, simulated and sampled, and how far apart the two are.
 
-The distance is the mean over the run's time of \\|simulated - sampled\\|, divided by the simulated peak. Between two
-readings the sampled value is taken to stay as it was read first, and the simulated one is taken at every millisecond, so
-a reading counts for as long as it stands. Instants are those of the run's common clock: nothing is shifted to fit.
+The distance is the mean over the run's time of abs(simulated - sampled), divided by the simulated peak. A reading
+counts for as long as it stands, and is compared with the simulated value at the instant at which it was made: a sampler
+says nothing of what lies between two readings. Instants are those of the run's common clock: nothing is shifted to fit.
 """
 
 from __future__ import annotations
@@ -100,5 +100,4 @@ def distance_of(t_ns: Instants, simulated: Readings, measured: Readings) -> tupl
 
 def _level(readings: Readings, t_ns: Instants) -> Values:
     place = np.searchsorted(readings.t_ns, t_ns, side="right") - 1
-    level: Values = np.where(place >= 0, readings.value[np.maximum(place, 0)], 0.0)
-    return level
+    return readings.value[np.maximum(place, 0)]  # before the start all is as it is then

@@ -15,7 +15,8 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "report": ("ftpstorm report latest", "ftpstorm report results/*-mine-* --json", "ftpstorm report shard-0 shard-1"),
     "compare": (
         "ftpstorm compare before after",
-        "ftpstorm compare before latest --fail-on 'transfers.sustained.rate_per_s<-5%'",
+        "ftpstorm compare before:all after:all",
+        "ftpstorm compare latest --baseline kept.json --fail-on 'transfers.sustained.rate_per_s<-5%'",
     ),
     "search": ("ftpstorm search mine.yaml", "ftpstorm search mine.yaml --set search.precision=5% --json"),
     "sweep": (
@@ -37,7 +38,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "doctor": ("ftpstorm doctor", "ftpstorm doctor --json", "ftpstorm doctor --calibrate"),
     "probe": ("ftpstorm probe 127.0.0.1:2121", "ftpstorm probe ftp.example.org --allow-target ftp.example.org"),
     "lab": ("ftpstorm lab shell mine.yaml", "ftpstorm lab run mine.yaml -- ss -tan"),
-    "scenarios": ("ftpstorm scenarios", "ftpstorm scenarios --json | jq -r '.[].file'"),
+    "scenarios": ("ftpstorm scenarios", "ftpstorm scenarios try-later", "ftpstorm scenarios --json | jq -r '.[].file'"),
     "validate": ("ftpstorm validate mine.yaml", "ftpstorm validate scenarios/*.yaml"),
     "schema": ("ftpstorm schema > ftpstorm.schema.json", "ftpstorm schema --summary > summary.schema.json"),
     "init": ("ftpstorm init mine", "ftpstorm validate mine.yaml", "ftpstorm run mine.yaml"),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from ftpstorm.errors import ExitCode, ScenarioError, UsageError
-from ftpstorm.scenario.gallery import find_scenario, list_gallery
+from ftpstorm.scenario.gallery import find_scenario, list_gallery, read_entry
 from ftpstorm.scenario.jsonschema import scenario_json_schema
 from ftpstorm.scenario.loader import load_scenario
 from ftpstorm.scenario.starter import starter_scenario
+
+LIST_WIDTH = 110
+"""Columns of the gallery's list."""
 
 
 def validate_files(files: Sequence[str], overrides: Sequence[str], variant: str | None) -> int:
@@ -46,22 +50,49 @@ def print_summary_schema() -> int:
     return ExitCode.PASS
 
 
-def print_gallery(*, as_json: bool) -> int:
-    """Print the gallery, for people or as a JSON list."""
-    entries = list_gallery()
+def print_gallery(*, as_json: bool, name: str | None = None) -> int:
+    """Print the gallery, for people or as a JSON list; with `name` (or a part of one) all that one file says.
+
+    Raises UsageError where the name is that of none or of several.
+    """
+    entries = list_gallery() if name is None else [read_entry(find_scenario(name))]
     if as_json:
-        fields = ("name", "description", "shows", "expect", "how_long", "privileges")
+        fields = (
+            *("name", "description", "shows", "expect", "how_long", "privileges"),
+            *("imitates", "cannot_show", "needs", "variants", "offers"),
+        )
         listed = [{key: getattr(entry, key) for key in fields} | {"file": str(entry.file)} for entry in entries]
         print(json.dumps(listed, indent=2))
         return ExitCode.PASS
     for entry in entries:
         print(f"{entry.name}\n    {entry.description}")
-        told = (("expect", entry.expect), ("how long", entry.how_long), ("privileges", entry.privileges))
+        whole = (
+            ("shows", entry.shows),
+            ("imitates", entry.imitates),
+            ("cannot show", entry.cannot_show),
+            ("expect", entry.expect),
+        )
+        told = (
+            *(whole if name is not None else ()),
+            ("how long", entry.how_long),
+            ("needs", entry.needs),
+            ("privileges", entry.privileges),
+            ("variants", ", ".join(entry.variants)),
+            ("also", ", ".join(f"ftpstorm {word} {entry.name}" for word in entry.offers)),
+        )
         for label, text in told:
             if text:
-                print(f"    {label + ':':<12}{text}")
-    print("\nRun one with: ftpstorm run NAME")
+                print(_hanging(f"    {label + ':':<13}", text))
+    if name is None:
+        print("\nMore of one: ftpstorm scenarios NAME. Run it: ftpstorm run NAME, or a part of its name;")
+        print("before and after side by side: ftpstorm run NAME --all-variants")
     return ExitCode.PASS
+
+
+def _hanging(label: str, text: str) -> str:
+    return textwrap.fill(
+        text, LIST_WIDTH, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False
+    )
 
 
 def write_starter(name: str, folder: Path) -> int:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from ftpstorm.conduct.metrics import listen, url_of
@@ -74,12 +75,32 @@ def launch(options: RunOptions) -> int:
     metrics = listen(options.metrics) if options.metrics is not None else None
     if metrics is not None:
         print(f"metrics: {url_of(metrics)}", file=sys.stderr)
+    folders: list[Path] = []
     for request in requests:
         private = request.read_scenario().target.emulator is not None
+        before = _folders(request.out)
         code = worse(code, supervise(request, private=private, metrics=metrics))
+        folders += sorted(_folders(request.out) - before)[-1:]
         if code not in PRECEDENCE or code == ExitCode.INTERRUPTED:
-            break
+            return code
+    if len(folders) == len(requests) > 1 and not options.quiet:
+        _set_side_by_side(folders, options)
     return code
+
+
+def _folders(out: str) -> set[Path]:
+    return {entry for entry in Path(out).iterdir() if entry.is_dir()} if Path(out).is_dir() else set()
+
+
+def _set_side_by_side(folders: Sequence[Path], options: RunOptions) -> None:
+    """Write the page of before and after: the scenario as it stands beside its variants. It judges nothing."""
+    from ftpstorm.conduct.live import View, new_console
+    from ftpstorm.report.compare import COMPARE_PAGE, compare_runs
+
+    comparison = compare_runs(folders, plots=options.plots)
+    view = View(new_console(stderr=options.json_output))
+    view.note(comparison.headline)
+    view.note(f"before and after: {folders[-1] / COMPARE_PAGE}")
 
 
 def worse(one: int, other: int) -> int:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from ftpstorm.conduct.launch import worse
 from ftpstorm.conduct.live import View, new_console
-from ftpstorm.errors import ExitCode
+from ftpstorm.errors import ExitCode, UsageError
+from ftpstorm.records.manifest import read_manifest
+from ftpstorm.records.reader import is_results_folder
 from ftpstorm.report import compare
 from ftpstorm.report.build import build_report, resolve_run
 from ftpstorm.report.merge import merge_shards
@@ -44,14 +46,60 @@ def make_reports(runs: Sequence[str], results: Path, *, as_json: bool, quiet: bo
 
 
 def compare_runs(
-    runs: Sequence[str], results: Path, out: Path | None, fail_on: Sequence[str], *, as_json: bool, plots: bool
+    runs: Sequence[str],
+    results: Path,
+    out: Path | None,
+    fail_on: Sequence[str],
+    *,
+    baseline: Path | None = None,
+    as_json: bool,
+    plots: bool,
 ) -> int:
-    """Write the before/after page of `runs`, the first being the baseline, and print its table.
+    """Write the before/after page of `runs`, the first or the kept `baseline` being the baseline, and print its table.
 
-    Raises UsageError for fewer than two runs, a text that names no run, or an expression that is none.
+    Raises UsageError for fewer than two columns, a text that names no run, a baseline or an expression that is none.
     """
-    folders = [resolve_run(text, results) for text in runs]
-    comparison = compare.compare_runs(folders, out, fail_on=fail_on, plots=plots)
+    folders = [resolve_repeats(text, results) for text in runs]
+    return show_comparison(folders, out, fail_on, baseline=baseline, as_json=as_json, plots=plots)
+
+
+def resolve_repeats(text: str, results: Path) -> list[Path]:
+    """Return the runs of one column: one run, several with commas between, or ``LABEL:all``, all runs of a label.
+
+    Raises UsageError for a text that names no run.
+    """
+    label, colon, _ = text.rpartition(":all")
+    if colon and not Path(text).exists():
+        inside = sorted(results.iterdir()) if results.is_dir() else []
+        found = [path for path in inside if path.is_dir() and is_results_folder(path) and _label_of(path) == label]
+        if not found:
+            raise UsageError(
+                f"{text}: no run in {results} has the label {label!r}; give it with: ftpstorm run ... --label"
+            )
+        return found
+    if "," in text and not Path(text).exists():
+        return [resolve_run(part.strip(), results) for part in text.split(",") if part.strip()]
+    return [resolve_run(text, results)]
+
+
+def _label_of(folder: Path) -> str | None:
+    try:
+        return read_manifest(folder).label
+    except (OSError, ValueError):
+        return None
+
+
+def show_comparison(
+    folders: Sequence[Sequence[Path]],
+    out: Path | None,
+    fail_on: Sequence[str] = (),
+    *,
+    baseline: Path | None = None,
+    as_json: bool = False,
+    plots: bool = True,
+) -> int:
+    """Compare columns of results folders, write the page and print the table; return the exit code."""
+    comparison = compare.compare_runs(folders, out, baseline=baseline, fail_on=fail_on, plots=plots)
     if as_json:
         print(json.dumps(comparison.model_dump(mode="json", by_alias=True)), flush=True)
     view = View(new_console(stderr=as_json))
@@ -66,7 +114,7 @@ def compare_runs(
     for condition in comparison.fail_on:
         state = "FAILED" if condition.failed else "ok"
         view.note(f"--fail-on {condition.expression}: {state}" + (f" ({condition.reason})" if condition.reason else ""))
-    view.note(f"page: {(out or folders[-1]) / compare.COMPARE_PAGE}")
+    view.note(f"page: {(out or folders[-1][-1]) / compare.COMPARE_PAGE}")
     return comparison.exit_code
 
 

@@ -84,7 +84,7 @@ class StepLength:
 
 
 def search(options: SearchOptions, run: Runner = run_one) -> int:
-    """Carry out the search that `options` ask for; write search.json and its page after each step; return the exit code.
+    """Carry out the search that `options` ask for, write search.json and its page, and return the exit code.
 
     That is 0 where it came to an end (found, or no load of the range passes or fails), 121 where the generator was the
     limit or runs proved nothing, 105 where it was interrupted, and the code of a run that could not be made. Raises
@@ -129,7 +129,9 @@ def step_length(wanted: Search, highest: Scenario) -> StepLength:
     asked = wanted.step if wanted.step is not None else max(_duration(highest, name) for name in lasting)
     duration = -(-max(asked, least) // NS_PER_MS) * NS_PER_MS
     settling = f" after settling for {format_duration(wanted.settle)}" if wanted.settle else ""
-    why = f"Each step's load lasts {format_duration(duration)}: {told}, and a step needs {LONGER:g} times that{settling}."
+    why = (
+        f"Each step's load lasts {format_duration(duration)}: {told}, and a step needs {LONGER:g} times that{settling}."
+    )
     if asked < least:
         why += f" The {format_duration(asked)} asked for would show what a buffer of free ports bears."
     return StepLength(duration, lasting, remembered, why)

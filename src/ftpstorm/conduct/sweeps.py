@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pydantic import ValidationError
+
 from ftpstorm.conduct.launch import RunOptions, plan_requests
 from ftpstorm.conduct.live import View, new_console
 from ftpstorm.conduct.request import RunRequest
@@ -72,9 +74,9 @@ class SweepOptions:
 def sweep(options: SweepOptions, run: Runner = run_one) -> int:
     """Run the sweep that `options` ask for and write its index and page; return the exit code.
 
-    That is 0 once all ran, whatever the scenario's thresholds say of single runs (its `expect` is left aside: it is about
-    the scenario as it stands); 121 where a run was invalid, 105 where it was interrupted, and the code of a run that
-    could not be made. Raises FtpstormError for what cannot be swept.
+    That is 0 once all ran, whatever the scenario's thresholds say of single runs (its `expect` is left aside: it is
+    about the scenario as it stands); 121 where a run was invalid, 105 where it was interrupted, and the code of a run
+    that could not be made. Raises FtpstormError for what cannot be swept.
     """
     loaded = load_scenario(find_scenario(options.scenario), overrides=options.overrides, variant=options.variant)
     wanted = _asked(loaded.scenario, options)
@@ -108,8 +110,8 @@ def _asked(scenario: Scenario, options: SweepOptions) -> Sweep:
         return Sweep.model_validate(
             scenario.sweep.model_dump() | {key: value for key, value in changes.items() if value is not None}
         )
-    except ValueError as error:
-        reason = str(getattr(error, "errors", lambda: [{"msg": error}])()[0]["msg"]).removeprefix("Value error, ")
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise UsageError(f"this sweep {reason}") from None
 
 
@@ -177,6 +179,7 @@ class _UnderWay:
             if not ran.whole:
                 interrupted = ran.code == ExitCode.INTERRUPTED
                 reason = f"run {place} of {len(order)} ended with exit code {ran.code}"
+                self._view.note(reason)
                 self._close("interrupted" if interrupted else "failed", reason)
                 return ran.code
             if ran.code == ExitCode.INVALID_RUN:
@@ -196,9 +199,7 @@ class _UnderWay:
         value = "invalid" if noted.verdict == "invalid" else shown(self.index)(noted.value)
         self._view.note(f"{place}/{of}  {told}: {self._wanted.metric} {value}, {noted.cause}")
         self.index = self.index.model_copy(
-            update={
-                "cells": [cell_of(dict(c), runs) for c, runs in zip(self._wanted.cells(), self._runs, strict=True)]
-            }
+            update={"cells": [cell_of(dict(c), runs) for c, runs in zip(self._wanted.cells(), self._runs, strict=True)]}
         )
         write_index(self._folder, self.index)
 

@@ -183,7 +183,8 @@ class DataCommands:
         if self._session_hold_ns and self._clock() < session.held_until_ns:
             port.close()
             self._counts.transfers_failed += 1
-            session.reply(*self._refusal.split(" ", 1))
+            code, _, refusal = self._refusal.partition(" ")
+            session.reply(code, refusal)
             return True
         if self._back_end is None:
             # Before the data connection is there, since a client may open it only when it has read this reply.

@@ -104,10 +104,11 @@ class Recorded(Fiber):
         self.data_mode = _NO_MODE
 
     def record_success(self, kind: Operation) -> None:
-        """Record the execution that just ended well."""
+        """Record the execution that just ended well. One that asked nothing of the server leaves open whether control
+        survived the failure before it."""
         journal = self.work.journal
-        if self._pending is not None:
-            self._settle(journal, int(self.replies_read > 0))
+        if self._pending is not None and self.replies_read:
+            self._settle(journal, 1)
         self.operations += 1
         origin = journal.origin_ns
         counts = journal.counts

@@ -16,10 +16,12 @@ import os
 import socket
 import struct
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self
 
+from ftpstorm.clock import monotonic_ns
 from ftpstorm.errors import EnvironmentUnavailableError
 from ftpstorm.sampler.sockdiag import (
     BUFFER_BYTES,
@@ -40,6 +42,9 @@ KERNEL_TIME_WAIT_MS: Final = 60_000
 BATCH: Final = 128
 """Sockets destroyed with one send(2): their refusals, each as long as its request, fit the receive buffer."""
 PROBE_WITHIN_S: Final = 5.0
+
+_GONE: Final = frozenset({errno.ENOENT, errno.ESTALE})
+"""Answers for a socket that is not there any more, or whose 4-tuple is another connection's by now."""
 
 _HEADER: Final = struct.Struct("=IHHII")
 _REQUEST: Final = struct.Struct("=BBBBI")
@@ -120,9 +125,9 @@ class Reaper:
         """Sockets that are not old enough yet: when each will be, the next one first."""
 
     def sweep(self) -> Sweep:
-        """Dump, and destroy each socket that has been in TIME_WAIT long enough. Raises OSError where the kernel refuses.
+        """Dump, and destroy each socket that has been in TIME_WAIT long enough.
 
-        The others are kept in mind for `end_due`.
+        The others are kept in mind for `end_due`. Raises OSError where the kernel refuses.
         """
         waiting = self.dump()
         dumped_ns = monotonic_ns()  # not before: a socket must never end early

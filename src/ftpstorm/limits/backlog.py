@@ -1,4 +1,8 @@
-"""A burst against a listen queue: how many connections are admitted, and what the others see."""
+"""A burst against a listen queue: how many connections are admitted, and what the others see.
+
+This is the burst whose handshakes overlap, as on any network; the course of a listener's two queues, and of bursts
+whose handshakes follow each other, is `ftpstorm.simulate.listening`'s.
+"""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from ftpstorm.report.evidence import UNTOLD, Evidence
 from ftpstorm.report.summary import Identity
+from ftpstorm.units import NS_PER_MS
 from ftpstorm.vocabulary import DataMode, FailureClass, Metric, Outcome, Side, Status
 
 WORKER_COUNTS: Final = ("started", "succeeded", "failed", "interrupted", "dropped", "operations", "connects")
@@ -109,9 +110,21 @@ def _kernel_opens(evidence: Evidence) -> Identity:
     if reason is None and not evidence.manifest.namespace.private:
         why = evidence.manifest.namespace.reason
         reason = f"the network namespace is shared, others connect too{f' ({why})' if why else ''}"
+    reason = reason or _read_late(evidence)
     if reason is None and opens is None:
         reason = f"the sampler did not read {Metric.COUNTER} Tcp.ActiveOpens at both ends of the run"
     return _balance(identity, opens, _connects(evidence), reason)
+
+
+def _read_late(evidence: Evidence) -> str | None:
+    """Return why counters cannot be compared: on a busy host their first reading may come after the first connects."""
+    begun = evidence.started["start_ns"]
+    followed = evidence.run.samples.select(Metric.COUNTER, key="Tcp.ActiveOpens")
+    read = [int(part.t_ns[0]) for part in followed.values() if len(part)]
+    if not read or not len(begun) or max(read) <= int(begun.min()):
+        return None
+    late_ms = (max(read) - int(begun.min())) / NS_PER_MS
+    return f"the sampler first read the counters {late_ms:.0f} ms after the first session had started"
 
 
 def _server_accepts(evidence: Evidence) -> list[Identity]:
@@ -120,18 +133,18 @@ def _server_accepts(evidence: Evidence) -> list[Identity]:
     if lab is None or lab.topology == "loopback":
         return []
     identity = "connections accepted (server's kernel, Tcp.PassiveOpens) = connects (records)"
-    expected, behind = _connects(evidence), 0
+    behind: int | None = 0
     if evidence.emulator is not None and evidence.emulator.backend is not None:
         identity += " + connections to the back end (emulator)"
         behind, _ = _emulator_count(evidence, "backend_connects")
     accepted = evidence.counters_of(Side.SERVER).get("Tcp.PassiveOpens")
-    reason = _untold(evidence)
+    reason = _untold(evidence) or _read_late(evidence)
     unfinished = evidence.outcome(Outcome.INTERRUPTED) + len(evidence.failures)
     if reason is None and unfinished:
         reason = f"{unfinished} failures or interrupted sessions: some of their connects may never have been accepted"
     if reason is None and np.isin(evidence.transfers["mode"], (DataMode.PORT, DataMode.EPRT)).any():
         reason = "in active mode the server connects"
-    return [_balance(identity, accepted, None if behind is None else expected + behind, reason)]
+    return [_balance(identity, accepted, None if behind is None else _connects(evidence) + behind, reason)]
 
 
 def _server_refusals(evidence: Evidence) -> Identity:

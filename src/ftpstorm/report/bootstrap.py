@@ -31,9 +31,7 @@ def weights(blocks: Sequence[int], resamples: int = RESAMPLES) -> Floats:
     random = np.random.default_rng(SEED)
     drawn = random.multinomial(len(blocks), [1 / len(blocks)] * len(blocks), size=resamples)
     parts = [
-        random.multinomial(drawn[:, place] * count, [1 / count] * count)
-        for place, count in enumerate(blocks)
-        if count
+        random.multinomial(drawn[:, place] * count, [1 / count] * count) for place, count in enumerate(blocks) if count
     ]
     return np.concatenate(parts, axis=1).astype(np.float64)
 
@@ -89,9 +87,7 @@ def percentile_interval(
     return interval(found)
 
 
-def difference_interval(
-    before: tuple[float, float, float], after: tuple[float, float, float]
-) -> tuple[float, float]:
+def difference_interval(before: tuple[float, float, float], after: tuple[float, float, float]) -> tuple[float, float]:
     """Return the 95 % interval of after - before, each given as (value, low, high) of independent figures.
 
     The method of variance estimates recovery (Zou and Donner, Statistics in Medicine 27, 2008, 1693-1702), which needs

@@ -22,6 +22,7 @@ from ftpstorm.report.plots import (
     Picture,
     bin_width_ns,
     figure,
+    log_scale,
     save,
     style,
 )
@@ -56,9 +57,7 @@ def draw_overlays(subjects: Sequence[Subject], folder: Path) -> list[Picture]:
 
 def _stamp(drawing: Drawing, drawn: Sequence[tuple[Subject, list[Evidence]]]) -> Drawing:
     said = dict.fromkeys(
-        f"{subject.name}: {mark}"
-        for subject, runs in drawn
-        for mark in marks(runs[0].plan.scenario, runs[0].status)
+        f"{subject.name}: {mark}" for subject, runs in drawn for mark in marks(runs[0].plan.scenario, runs[0].status)
     )
     stamp(drawing.figure, list(said), INK)
     return drawing
@@ -110,7 +109,7 @@ def _latency(drawn: Sequence[tuple[Subject, list[Evidence]]]) -> Drawing | None:
                 medians.append(f"{number(float(np.median(spans)))} ms")
     if not medians:
         return None
-    axes.set_xscale("log")
+    log_scale(axes, "x")
     axes.set_ylim(0, 100)
     axes.set_xlabel("ms from the instant a session was due to its end, succeeded sessions alone")
     axes.set_ylabel("per cent of them within")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from ftpstorm.report.marks import stamp
-from ftpstorm.report.plots import BLUE, GREY, INK, VERMILLION, Drawing, Picture, figure, save, style
+from ftpstorm.report.plots import BLUE, GREY, INK, VERMILLION, Drawing, Picture, figure, log_scale, save, style
 from ftpstorm.report.search import FAILED, PASSED, UNFIT, VOID, SearchResult
 
 _LOOKS: Final = {
@@ -28,7 +28,7 @@ def draw_search(result: SearchResult, folder: Path) -> Picture | None:
 
 
 def _drawing(result: SearchResult) -> Drawing:
-    from matplotlib.ticker import MaxNLocator, ScalarFormatter
+    from matplotlib.ticker import MaxNLocator
 
     made, (axes,) = figure(1, 4.4)
     axes.plot([step.number for step in result.steps], [step.value for step in result.steps], color=GREY, linewidth=0.8)
@@ -44,8 +44,7 @@ def _drawing(result: SearchResult) -> Drawing:
         axes.axhspan(passing.value, failing.value, color=VERMILLION, alpha=0.15, linewidth=0)
     values = [step.value for step in result.steps]
     if max(values) > 3 * min(values):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(ScalarFormatter())
+        log_scale(axes, "y")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("step")
     axes.set_ylabel(result.vary)

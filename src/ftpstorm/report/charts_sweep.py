@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -65,7 +66,7 @@ def _line(index: SweepIndex) -> Drawing:
     axes.set_ylabel(index.metric + (", %" if index.share else ""))
     axes.set_ylim(bottom=0)
     title = _title(index)
-    axes.set_title(title)
+    axes.set_title(fill(title, 88))
     stamp(made, index.marks, INK)
     return Drawing(made, title, f"{index.metric} by {axis.key}. {title}.")
 
@@ -82,7 +83,7 @@ def _maps(index: SweepIndex) -> Drawing:
     cells = np.array(range(len(index.cells))).reshape(grid.shape)
     wide = min(len(combinations), 2)
     high = -(-len(combinations) // wide)
-    made = Figure(figsize=(max(4.6 * wide, 1.1 * columns * wide + 2), max(2.2, 0.55 * rows + 1.6) * high + 0.4),
+    made = Figure(figsize=(max(9.2, 1.1 * columns * wide + 2), max(2.2, 0.55 * rows + 1.6) * high + 0.4),
                   layout="constrained")  # fmt: skip
     panels = made.subplots(high, wide, squeeze=False).ravel()
     lowest, highest = float(np.nanmin(values)), float(np.nanmax(values))
@@ -104,10 +105,16 @@ def _maps(index: SweepIndex) -> Drawing:
     show = shown(index)
     made.colorbar(image, ax=list(panels), label=index.metric, format=lambda value, _: show(value))
     title = _title(index)
-    made.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=11)
+    made.suptitle(fill(title, 88), x=0.01, ha="left", fontweight="bold", fontsize=11)
     stamp(made, index.marks, INK)
     alt = f"Heat map of {index.metric} over {' and '.join(axis.key for axis in index.axes)}. {title}."
     return Drawing(made, title, alt)
+
+
+def _why_empty(cell: SweptCell) -> str:
+    if not cell.runs:
+        return "not run"
+    return "invalid" if all(run.verdict == "invalid" for run in cell.runs) else "not measured"
 
 
 def _label(panel: Axes, index: SweepIndex, cells: np.ndarray[Any, Any], scale: tuple[float, float]) -> None:
@@ -116,7 +123,7 @@ def _label(panel: Axes, index: SweepIndex, cells: np.ndarray[Any, Any], scale: t
     for (row, column), number in np.ndenumerate(cells):
         cell = index.cells[int(number)]
         if cell.value is None:
-            text = "invalid" if cell.runs else "not run"
+            text = _why_empty(cell)
             colour = INK
         else:
             text = show(cell.value)

@@ -43,13 +43,13 @@ class Row(SummaryModel):
     better: Literal["higher", "lower"]
     values: list[Measured]
     differences: list[float | None]
-    intervals: list[tuple[float, float] | None] = []
+    intervals: list[tuple[float, float] | None] = Field(default_factory=list)
     """95 % interval of each difference; null where that of a value is not known."""
     changes: list[float | None]
     """Relative: 0.05 is 5 % more than in the first column; null where that was 0 or not measured."""
-    predicted: list[float | None] = []
+    predicted: list[float | None] = Field(default_factory=list)
     """What was predicted of each column before its runs; null where that was left open."""
-    predicted_differences: list[float | None] = []
+    predicted_differences: list[float | None] = Field(default_factory=list)
     verdicts: list[Outcome]
 
 
@@ -65,11 +65,11 @@ class ComparedRun(SummaryModel):
     cause: str
     headline: str
     repeats: int = 1
-    others: list[str] = []
+    others: list[str] = Field(default_factory=list)
     """The folders of its further runs."""
     method: str = ""
     """How its intervals come about."""
-    marks: list[str] = []
+    marks: list[str] = Field(default_factory=list)
 
 
 class Comparison(SummaryModel):
@@ -78,7 +78,7 @@ class Comparison(SummaryModel):
     schema_version: int = Field(default=1, alias="schema")
     headline: str
     comparable: bool
-    verdicts: list[Overall] = []
+    verdicts: list[Overall] = Field(default_factory=list)
     """Of each column after the first, over all figures."""
     warnings: list[str]
     runs: list[ComparedRun]
@@ -145,7 +145,9 @@ def _kept(file: Path) -> Member:
     except OSError as error:
         raise UsageError(f"--baseline {file}: cannot be read: {error.strerror}") from None
     except (ValidationError, UnicodeDecodeError):
-        raise UsageError(f"--baseline {file}: is no summary.json; keep one with: cp results/RUN/summary.json FILE") from None
+        raise UsageError(
+            f"--baseline {file}: is no summary.json; keep one with: cp results/RUN/summary.json FILE"
+        ) from None
 
 
 def _named(columns: Sequence[tuple[Member, ...]]) -> list[Subject]:
@@ -208,7 +210,7 @@ def _warnings(subjects: Sequence[Subject]) -> Iterator[str]:
         yield from _elsewhere(first, subject)
     if any(len(subject.members) == 1 for subject in subjects):
         yield (
-            f"{'each column rests' if all(len(s.members) == 1 for s in subjects) else 'a column rests'} on one run: its "
+            f"{'each' if all(len(s.members) == 1 for s in subjects) else 'a'} column rests on one run: its "
             "intervals know how a run varies over time, not how far two runs of the same lie apart"
         )
 

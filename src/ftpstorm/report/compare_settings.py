@@ -46,9 +46,7 @@ def changed_settings(runs: Sequence[Evidence | None]) -> list[Setting]:
 
 def _settings(evidence: Evidence) -> dict[str, Any]:
     plan = evidence.plan.to_json()
-    settings = {
-        key: value for key, value in flatten(plan["scenario"]) if key.partition(".")[0] not in NOT_SETTINGS
-    }
+    settings = {key: value for key, value in flatten(plan["scenario"]) if key.partition(".")[0] not in NOT_SETTINGS}
     for name in ("host", "server_host"):
         settings |= {f"{name}.{key}": value for key, value in flatten(plan.get(name) or {}, "") if key}
     return settings | {"workers": plan["workers"], "private_namespace": plan["private_namespace"]}

@@ -21,12 +21,14 @@ from ftpstorm.report.summary import Confidence, Diagnosis, Generator, RuledOut
 from ftpstorm.report.testimony import by_phase, client_share, of_server
 from ftpstorm.report.wording import count_of, seconds
 from ftpstorm.units import NS_PER_S
-from ftpstorm.vocabulary import Cause, Outcome, Phase, Status
+from ftpstorm.vocabulary import Cause, FailureClass, Outcome, Phase, Status
 
 EXPLAINED_SHARE: Final = 0.5
 """Findings that together explain less of the failures than this leave it open what ran out."""
 BINDING_SHARE: Final = 0.25
 """A place that turns away so much of what reaches it is full for good; less may be a passing shortage."""
+MANY_SHARE: Final = 0.15
+"""It must account for so many of all failures, too: where few come at all, a handful is a large share of them."""
 
 _RANK: Final[dict[Confidence, int]] = {"certain": 3, "likely": 2, "possible": 1}
 _CLIENT_SIDE: Final = frozenset(
@@ -60,20 +62,28 @@ def diagnose(evidence: Evidence, generator: Generator, rules: tuple[Rule, ...] =
     ruled_out += outdone
     total = len(evidence.failures)
     chief = findings[0][1] if findings else None
-    together = np.zeros(total, bool)
-    for _, finding in findings:
-        if finding.explains:
-            together |= finding.explained
-    enough = int(np.count_nonzero(together)) >= EXPLAINED_SHARE * total
+    enough = _accounted(evidence, findings) >= EXPLAINED_SHARE * total
     if chief is None or not (chief.overrides or (chief.explains and enough)):
         left = _unexplained(evidence) if total or not len(evidence.started) else None
         findings.insert(0, (Cause.UNKNOWN, left) if left is not None else _none(evidence))
     (cause, finding), *rest = findings
     return Verdicts(
         headline=_opening(evidence) + finding.sentence,
-        main=_diagnosis(evidence, cause, finding, ruled_out, _context(evidence, cause)),
+        main=_diagnosis(evidence, cause, finding, ruled_out, _context(evidence, cause, finding)),
         others=tuple(_diagnosis(evidence, other, also, [], "") for other, also in rest),
     )
+
+
+def _accounted(evidence: Evidence, findings: list[tuple[Cause, Finding]]) -> int:
+    """Return how many failures the findings explain together, what followed from one in its session included."""
+    rows = evidence.failures.data
+    together = np.zeros(len(rows), bool)
+    for _, finding in findings:
+        if finding.explains:
+            together |= finding.explained
+    session = rows["load"].astype(np.int64) << 32 | rows["session"]
+    followed = np.isin(session, session[together]) & (rows["class"] == FailureClass.CONTROL_LOST)
+    return int(np.count_nonzero(together | followed))
 
 
 def _ranked(
@@ -86,7 +96,8 @@ def _ranked(
         finding = item[1]
         phase = _phase(evidence, finding)
         share = finding.explains / max(1, reached.get(phase, 0), finding.explains)
-        stage = int(phase) if finding.explains and share >= BINDING_SHARE else -1
+        many = finding.explains >= MANY_SHARE * len(evidence.failures)
+        stage = int(phase) if finding.explains and many and share >= BINDING_SHARE else -1
         return finding.overrides, stage, finding.explains, _RANK[finding.confidence]
 
     kept: list[tuple[Cause, Finding]] = []
@@ -116,14 +127,15 @@ def _phase(evidence: Evidence, finding: Finding) -> Phase:
     return Phase(int(np.bincount(phases).argmax()))
 
 
-def _context(evidence: Evidence, cause: Cause) -> str:
+def _context(evidence: Evidence, cause: Cause, finding: Finding) -> str:
     """Return what the other side's kernel says: "server ListenOverflows +0; client ports 3 % used"."""
     parts = []
     if cause not in _BACKLOG:
         parts.append(of_server(evidence, "TcpExt.ListenOverflows"))
     if cause not in _CLIENT_SIDE:
         parts.append(client_share(evidence))
-    return "; ".join(part for part in parts if part)
+    told = " ".join(sign.text for sign in finding.signs)
+    return "; ".join(part for part in parts if part and part not in told)
 
 
 def _diagnosis(
@@ -177,12 +189,17 @@ def _none(evidence: Evidence) -> tuple[Cause, Finding]:
     if dropped:
         signs = [Sign("records", sign.text) for sign in signs]
         signs.append(Sign("records", f"{count_of(dropped, 'session')} did not start: `max_sessions` were in flight"))
+    cut = evidence.outcome(Outcome.INTERRUPTED) if evidence.whole else 0
+    if cut:
+        signs = [Sign("records", sign.text) for sign in signs]
+        signs.append(Sign("records", f"{count_of(cut, 'session')} had not ended when the load's grace was over"))
     moved = len(evidence.success_ns)
     rate = moved / evidence.load_s
     what = f"all {count_of(moved, 'transfer')} succeeded, {rate:.3g} a second over {evidence.load_s:.3g} s"
     if not moved:
         what = f"all {count_of(len(evidence.started), 'session')} succeeded"
     lost = f", but {count_of(dropped, 'planned session')} never started" if dropped else ""
+    lost += f", but {count_of(cut, 'session')} did not come to an end in time" if cut else ""
     would_settle = (
         () if evidence.sees_server else ("how near its limits the server was: `ftpstorm sample` on its host",)
     )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.graph import tables, to_json
 from ftpstorm.report.graphs import draw_graphs, time_to_ns
+from ftpstorm.report.marks import marks
 from ftpstorm.report.summary import Summary
 from ftpstorm.report.wording import DASH, count_of, milliseconds, number, per_second, percent
 
@@ -74,6 +75,7 @@ def page(evidence: Evidence, summary: Summary, pictures: Sequence[Picture]) -> s
             rerun=again(summary, evidence.run.folder),
             settings=settings(evidence),
             namespace=evidence.manifest.namespace,
+            marks=marks(evidence.plan.scenario, evidence.status),
         )
     )
 

@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
 
 from ftpstorm.records.aggregate import Instants
 from ftpstorm.records.reader import Array
 from ftpstorm.report.evidence import Evidence
+from ftpstorm.report.marks import marks, stamp
 from ftpstorm.report.summary import Summary
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import Status
@@ -124,6 +125,7 @@ def draw_all(evidence: Evidence, summary: Summary, folder: Path) -> list[Picture
 
     folder.mkdir(exist_ok=True)
     pictures = []
+    said = marks(evidence.plan.scenario, evidence.status)
     with mpl.rc_context(cast("Any", style())):
         for name, chart in charts().items():
             drawing = chart(evidence, summary)
@@ -131,6 +133,7 @@ def draw_all(evidence: Evidence, summary: Summary, folder: Path) -> list[Picture
                 for suffix in ("png", "svg"):
                     (folder / f"{name}.{suffix}").unlink(missing_ok=True)
                 continue
+            stamp(drawing.figure, said, INK)
             pictures.append(save(drawing, name, folder))
     return pictures
 
@@ -203,6 +206,17 @@ def time_axis(axes: Axes, evidence: Evidence, *, to_ns: int | None = None) -> No
     axes.set_xlim(0, max(to_ns if to_ns is not None else evidence.shown_ns, 1) / NS_PER_S)
     simulated = evidence.status is Status.SIMULATED
     axes.set_xlabel(f"seconds after the start of the {'simulated ' if simulated else ''}load")
+
+
+def log_scale(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5 of each decade."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log") if which == "x" else axes.set_yscale("log")
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def end_label(axes: Axes, x: float, y: float, text: str, colour: str, **more: Any) -> None:

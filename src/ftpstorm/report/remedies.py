@@ -80,7 +80,13 @@ def remedies(
     if platforms == [Platform.ANY] and cause in _WINDOWS_TOO:
         platforms += [Platform.WINDOWS, Platform.IIS] if cause is Cause.DATA_CONNECTION_IN_USE else [Platform.IIS]
     found = [fix for platform in platforms for fix in fixes(cause, side, platform, places=places)]
+    run = f"ftpstorm run {evidence.plan.scenario.name}"
     return tuple(
-        Fix(host=fix.host, command=fix.command, takes_effect=fix.takes_effect, risk=fix.risk)
+        Fix(
+            host=fix.host,
+            command=fix.command.replace("ftpstorm run ...", run),
+            takes_effect=fix.takes_effect,
+            risk=fix.risk,
+        )
         for fix in dict.fromkeys(found)
     )

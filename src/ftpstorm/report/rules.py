@@ -12,6 +12,7 @@ from ftpstorm.report.finding import Against, Finding, Rule, Sign
 from ftpstorm.report.remedies import remedies
 from ftpstorm.report.rules_active import active_port_reused, data_connection_in_use
 from ftpstorm.report.rules_backlog import backlog_ghost, backlog_syn_refused, reset_after_accept, slow_accept
+from ftpstorm.report.rules_outbound import server_ephemeral_ports
 from ftpstorm.report.rules_path import firewall_no_helper, nat_pool, per_address_limit
 from ftpstorm.report.rules_pool import server_passive_pool, server_passive_pool_escaped
 from ftpstorm.report.rules_ports import client_bind_habit, client_ephemeral_ports, client_files
@@ -63,6 +64,7 @@ RULES: Final = (
     Rule(Cause.SERVER_PASSIVE_POOL, server_passive_pool),
     Rule(Cause.SERVER_PASSIVE_POOL_ESCAPED, server_passive_pool_escaped),
     Rule(Cause.FIREWALL_NO_HELPER, firewall_no_helper),
+    Rule(Cause.SERVER_EPHEMERAL_PORTS, server_ephemeral_ports),
     Rule(Cause.ACTIVE_PORT_REUSED, active_port_reused),
     Rule(Cause.DATA_CONNECTION_IN_USE, data_connection_in_use),
     Rule(Cause.TRANSFER_STALL, transfer_stall),

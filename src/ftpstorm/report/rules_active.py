@@ -8,6 +8,7 @@ from ftpstorm.records.schema import ABSENT
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.finding import Against, Finding, Sign
 from ftpstorm.report.remedies import remedies
+from ftpstorm.report.rules_outbound import server_ephemeral_ports
 from ftpstorm.report.summary import Generator
 from ftpstorm.report.testimony import active_transfers, failed_as, failures_of, not_listening
 from ftpstorm.report.wording import count_of, seconds
@@ -32,7 +33,7 @@ def active_port_reused(evidence: Evidence, generator: Generator) -> Finding | Ag
         return Against((f"none of {count_of(len(rows), 'transfer')} in active mode was refused",))
     first_ns = int(evidence.failures.data["t_ns"][explained][0])
     begun = np.sort(np.concatenate((rows["start_ns"], evidence.failures.data["start_ns"][listening])))
-    before = int(np.searchsorted(begun, first_ns))
+    before = int(np.searchsorted(begun, int(evidence.failures.data["start_ns"][explained].min())))
     if before < size and not listening.any():
         return Against((f"the first refusal came after {before:,} transfers, before the {size:,} ports came round",))
     held = int(np.count_nonzero(listening))
@@ -48,7 +49,7 @@ def active_port_reused(evidence: Evidence, generator: Generator) -> Finding | Ag
     waiting = evidence.peak(Metric.TCP_STATE, host=Side.SERVER, key="time-wait") if evidence.sees_server else None
     at_client = evidence.peak(Metric.TCP_STATE, host=Side.CLIENT, key="time-wait")
     if refused.any() and waiting and waiting >= size:
-        signs.append(Sign("witness", f"the server's kernel held {waiting:,} connections in TIME_WAIT"))
+        signs.append(Sign("records", f"the server's kernel held {waiting:,} connections in TIME_WAIT"))
     if held and at_client and at_client >= 0.9 * size:
         signs.append(Sign("witness", f"the client's kernel held {at_client:,} connections in TIME_WAIT"))
     return Finding(
@@ -66,7 +67,7 @@ def data_connection_in_use(evidence: Evidence, generator: Generator) -> Finding 
     mode = "active" if len(active_transfers(evidence)) else "passive"
     made = int(np.count_nonzero(evidence.transfers["data_connected_ns"] != ABSENT))
     explained = failed_as(evidence, F.DATA_NOT_ESTABLISHED) & failures_of(evidence, active_transfers(evidence))
-    if isinstance(active_port_reused(evidence, generator), Finding):
+    if any(isinstance(rule(evidence, generator), Finding) for rule in (active_port_reused, server_ephemeral_ports)):
         return None
     passive = failed_as(evidence, F.DATA_NOT_ESTABLISHED) & ~explained
     reply = evidence.quoted_reply(F.DATA_NOT_ESTABLISHED)
@@ -78,17 +79,15 @@ def data_connection_in_use(evidence: Evidence, generator: Generator) -> Finding 
     first_ns = int(evidence.failures.data["t_ns"][explained][0])
     signs = [Sign("signature", f"{count_of(failed, 'transfer command')} were answered {reply or 'with 425'}")]
     if made:
-        signs.append(
-            Sign("records", f"{count_of(made, 'data connection')} were opened, the last before or between them")
-        )
+        signs.append(Sign("records", f"it could open {count_of(made, 'other data connection')}"))
     waiting = evidence.peak(Metric.TCP_STATE, host=Side.SERVER, key="time-wait") if evidence.sees_server else None
     if waiting:
-        signs.append(Sign("witness", f"the server's kernel held {waiting:,} connections in TIME_WAIT meanwhile"))
+        signs.append(Sign("records", f"the server's kernel held {waiting:,} connections in TIME_WAIT meanwhile"))
     return Finding(
         signs=tuple(signs),
         sentence=f"The server could not open its data connection from {seconds(first_ns)} on: its own port for that "
         "was still in use; passive mode, or a server that binds port 20 with SO_REUSEADDR, would lift it.",
         explained=explained,
         fixes=remedies(evidence, Cause.DATA_CONNECTION_IN_USE, None),
-        would_settle=() if waiting else ("sockets on the server's port 20 (`ftpstorm sample` there)",),
+        would_settle=("sockets on the server's port 20, TIME_WAIT included (`ftpstorm sample` there)",),
     )

@@ -90,7 +90,7 @@ def backlog_ghost(evidence: Evidence, generator: Generator) -> Finding | Against
         signs=tuple(signs),
         sentence=f"The server's listen backlog{backlog} overflowed, the first silence was given up {seconds(first_ns)} "
         f"into the run: {count:,} clients are connected to nobody; a longer backlog, or a server that accepts faster, "
-        "backlog would lift it.",
+        "would lift it.",
         explained=ghosts,
         fixes=remedies(evidence, Cause.BACKLOG_GHOST),
         would_settle=() if full else ("TcpExt.ListenOverflows and SyncookiesSent on the server (`ftpstorm sample`)",),

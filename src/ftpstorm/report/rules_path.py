@@ -65,8 +65,8 @@ def nat_pool(evidence: Evidence, generator: Generator) -> Finding | Against | No
     count = int(np.count_nonzero(explained))
     signs = [Sign("signature", f"{count_of(count, 'connect')} got no answer (SYNs vanished)")]
     if refused:
-        of = f" of {size:,} ports to translate to" if size is not None else ""
-        full = "" if tracked is None else f"; up to {tracked:,} connections were tracked{of}"
+        there = f", with {size:,} ports to translate to" if size is not None else ""
+        full = "" if tracked is None else f"; up to {tracked:,} connections were tracked{there}"
         signs.append(Sign("witness", f"the router could not translate: {said(refused)}{full}"))
         quiet = of_server(evidence, "TcpExt.ListenOverflows")
         if quiet:

@@ -13,7 +13,7 @@ from ftpstorm.report.finding import Against, Finding, Mask, Sign
 from ftpstorm.report.occupancy import ports_of
 from ftpstorm.report.remedies import remedies
 from ftpstorm.report.summary import Fix, Generator
-from ftpstorm.report.testimony import failed_as, pool_full_ns
+from ftpstorm.report.testimony import failed_as
 from ftpstorm.report.wording import count_of, number, per_second, seconds
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import Cause, Metric, Outcome, Side
@@ -21,9 +21,9 @@ from ftpstorm.vocabulary import FailureClass as F
 
 NEAR_LAW: Final = 0.1
 """A measured rate within this of N/(H + C) obeys that law."""
+AT_ONCE_NS: Final = 5_000_000
 NEARLY_FULL: Final = 0.9
 """A server that draws ports at random gives up before all are taken: vsftpd fails half of the time at 19 of 20."""
-NS_PER_TICK: Final = 1_000_000
 
 
 def server_passive_pool(evidence: Evidence, generator: Generator) -> Finding | Against | None:
@@ -70,27 +70,32 @@ def server_passive_pool(evidence: Evidence, generator: Generator) -> Finding | A
 
 
 def _full(evidence: Evidence, first_ns: int) -> list[Sign]:
-    """Return what the server's side says of a full pool: the emulator itself, or the sockets on the server's kernel."""
+    """Return what speaks for a full pool: when refusals began, the emulator itself, the server's kernel."""
     size, taken = evidence.pool_size, evidence.pool_peak
-    reply = evidence.quoted_reply(F.PASSIVE_EXHAUSTED).strip('"')[:3] or "refusals"
-    full_ns = pool_full_ns(evidence)
-    if size is not None and full_ns is not None:
-        later = "at once" if first_ns - full_ns < NS_PER_TICK else f"{seconds(first_ns - full_ns)} after"
-        began = f"{reply} began {later} {'when' if later == 'at once' else ''}".rstrip()
-        return [Sign("witness", f"{began} the {size}{_th(size)} port was taken, at {seconds(full_ns)}: none was free")]
+    signs = []
+    given = np.sort(evidence.passive_transfers["passive_ns"])
+    before = given[given <= first_ns]
+    if len(before):
+        code = evidence.quoted_reply(F.PASSIVE_EXHAUSTED).strip('"')[:3]
+        last = f"the {len(before):,}{_th(len(before))} port was given out, at {seconds(int(before[-1]))}"
+        later = first_ns - int(before[-1])
+        began = "at once" if later < AT_ONCE_NS else seconds(later)
+        signs.append(Sign("signature", f"{code} began {began} after {last}"))
     if size is not None and taken is not None and taken >= size:
-        return [Sign("witness", f"the server's pool had no free port: {taken} of {size} were taken at one time")]
+        text = f"the server's pool had no free port: {taken} of {size} were taken at one time"
+        return [*signs, Sign("witness", text)]
     if evidence.emulator is not None or not evidence.sees_server:
-        return []
+        return signs
     server = ports_of(evidence).server
     if size is not None and server is not None and (server.in_use_peak or 0) >= NEARLY_FULL * size:
-        return [Sign("witness", f"the server's kernel had sockets on {server.in_use_peak} of {size} passive ports")]
+        text = f"the server's kernel had sockets on {server.in_use_peak} of {size} passive ports"
+        return [*signs, Sign("witness", text)]
     waiting = evidence.peak(Metric.TCP_STATE, host=Side.SERVER, key="time-wait") or 0
     drawn = len(_offered_ports(evidence))
     if size is None and drawn and waiting >= drawn:
         text = f"the server's kernel held {waiting:,} sockets in TIME_WAIT; {drawn:,} passive ports were ever given out"
-        return [Sign("witness", text)]
-    return []
+        signs.append(Sign("witness", text))
+    return signs
 
 
 def _th(count: int) -> str:
@@ -155,9 +160,10 @@ def _pool_fixes(evidence: Evidence, need: int | None) -> tuple[Fix, ...]:
     if evidence.emulator is None or need is None or _uneven(evidence, need):
         return wider  # a burst finds every port taken however short the hold
     per_port_s = (evidence.pool_size or 1) / max(evidence.offered_per_s, 1e-9)
+    hold_ms = max(int(per_port_s * 1000) - 10, 0)
     shorter = Fix(
         host="server",
-        command=f"ftpstorm run ... --set target.emulator.hold.for={max(int(per_port_s * 1000) - 10, 0)}ms",
+        command=f"ftpstorm run {evidence.plan.scenario.name} --set target.emulator.hold.for={hold_ms}ms",
         takes_effect="now",
         risk="none here; on a real server a shorter TIME_WAIT admits stray segments (RFC 9293 section 3.4.3)",
     )

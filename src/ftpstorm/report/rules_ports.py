@@ -17,6 +17,8 @@ from ftpstorm.vocabulary import FailureClass as F
 
 FULL_SHARE: Final = 0.98
 """A range with so many of its ports taken is full: some are reserved, or others' own."""
+SPARE: Final = 2
+"""In a small range so many may be missing: those whose connection the other side closed."""
 EADDRINUSE: Final = 98
 WSAEADDRINUSE: Final = 10048
 
@@ -92,7 +94,7 @@ def _occupied(evidence: Evidence) -> list[Sign]:
     waiting = evidence.peak(Metric.TCP_STATE, host=Side.CLIENT, key="time-wait")
     if waiting and budget is not None and waiting >= 0.5 * budget:
         signs.append(Sign("records", f"{waiting:,} of the client's sockets were in TIME_WAIT"))
-    if peak is not None and budget is not None and peak >= FULL_SHARE * budget:
+    if peak is not None and budget is not None and peak >= min(FULL_SHARE * budget, budget - SPARE):
         signs.append(Sign("witness", f"{peak:,} of the {budget:,} ephemeral ports were in use at one time"))
     return signs
 

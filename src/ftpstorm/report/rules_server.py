@@ -51,9 +51,10 @@ def server_connection_cap(evidence: Evidence, generator: Generator) -> Finding |
     steady = high > 0 and high - low <= max(2.0, 0.1 * high)
     if steady:
         signs.append(Sign("records", f"each time about {cap} sessions were open"))
-    known = _whose_cap(reply)
-    if known:
-        signs.append(Sign("records", f"it is what {known} says at its maximum of users"))
+    server = evidence.plan.scenario.target.server
+    habits = None if server is None or server.name is None else SERVERS[server.name]
+    if habits is not None and habits.cap is not None and habits.cap.text in reply:
+        signs.append(Sign("records", f"it is what {habits.name} says at its maximum of users"))
     if refused:
         signs.append(Sign("witness", f"the server counted {count_of(refused, 'refused connection')}"))
     how_many = f" at about {cap} sessions at one time" if steady else ""
@@ -65,11 +66,6 @@ def server_connection_cap(evidence: Evidence, generator: Generator) -> Finding |
         fixes=remedies(evidence, Cause.SERVER_CONNECTION_CAP),
         would_settle=() if refused else ("the server's maximum of users or processes, and its log for that time",),
     )
-
-
-def _whose_cap(reply: str) -> str:
-    names = [habits.name for habits in SERVERS.values() if habits.cap is not None and habits.cap.text in reply]
-    return names[0] if reply and names else ""
 
 
 def login_refused(evidence: Evidence, generator: Generator) -> Finding | Against | None:
@@ -160,14 +156,22 @@ def close_wait_leak(evidence: Evidence, generator: Generator) -> Finding | Again
     readings = next((part for part in found.values() if len(part)), None)
     if readings is None or not evidence.sees_server:
         return None
-    most, left = int(readings.value.max()), int(readings.value[-1])
+    queues = evidence.run.samples.select(Metric.LISTEN_QUEUE, host=Side.SERVER)
+    unaccepted = sum(int(part.value[-1]) for part in queues.values() if len(part))  # the program never saw these
+    most, left = int(readings.value.max()), int(readings.value[-1]) - unaccepted
     if most < LEAKED or left < KEPT_SHARE * most:
         return Against((f"at most {most:,} sockets were in CLOSE_WAIT on the server, and {left:,} at the end",))
-    classes = (*_NO_ANSWER, *_TURNED_AWAY)
-    explained = failed_as(evidence, *classes) & (evidence.failures.data["start_ns"] >= int(_first_at(readings)))
+    classes = [*_NO_ANSWER, *_TURNED_AWAY]
+    size = evidence.pool_size
+    keeps_ports = size is not None and left >= KEPT_SHARE * size
+    if keeps_ports:
+        classes.append(F.PASSIVE_EXHAUSTED)
+    explained = failed_as(evidence, *classes) & (evidence.failures.data["start_ns"] >= _leaking_from(readings))
     count = int(np.count_nonzero(explained))
+    if not count and len(evidence.failures):
+        return None  # a server that hangs leaves CLOSE_WAIT too
     signs = [
-        Sign("signature", f"{count_of(count, 'session')} found no place at the server"),
+        Sign("signature", f"{count_of(count, 'request' if keeps_ports else 'session')} found no place at the server"),
         Sign("witness", f"the server's kernel held {left:,} sockets in CLOSE_WAIT at the end of {most:,} at most: "
              "their clients had closed, the server's program had not"),
     ]  # fmt: skip
@@ -180,10 +184,14 @@ def close_wait_leak(evidence: Evidence, generator: Generator) -> Finding | Again
     )
 
 
-def _first_at(readings: Readings) -> int:
-    """Return when the leak showed first: the last reading before CLOSE_WAIT passed a few sockets."""
-    index = int(np.flatnonzero(readings.value >= LEAKED)[0])
-    return int(readings.t_ns[max(index - 1, 0)])
+CLOSE_AFTER_NS: Final = 2 * NS_PER_S
+"""A client gives the server a second to close first; only then does CLOSE_WAIT show what was open all along."""
+
+
+def _leaking_from(readings: Readings) -> int:
+    """Return from when on what is in CLOSE_WAIT later may have been in the way."""
+    index = int(np.flatnonzero(readings.value >= 1)[0])
+    return int(readings.t_ns[max(index - 1, 0)]) - CLOSE_AFTER_NS
 
 
 def transfer_stall(evidence: Evidence, generator: Generator) -> Finding | Against | None:

@@ -105,8 +105,8 @@ class SearchResult(SummaryModel):
     ratio: float | None = None
     """... and the load found (the middle of the two, as transfers offered a second) by it."""
     steps: list[SearchStep]
-    marks: list[str] = []
-    warnings: list[str] = []
+    marks: list[str] = Field(default_factory=list)
+    warnings: list[str] = Field(default_factory=list)
 
 
 def read_step(

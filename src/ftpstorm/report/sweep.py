@@ -84,7 +84,7 @@ class SweepIndex(SummaryModel):
     axes: list[Axis]
     cells: list[SweptCell]
     """Every combination, the last axis varying fastest; `runs` is empty where none ran yet."""
-    marks: list[str] = []
+    marks: list[str] = Field(default_factory=list)
     """What pictures of these runs must say, such as that TIME_WAIT was shortened."""
     cannot_show: str | None = None
 

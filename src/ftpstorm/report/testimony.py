@@ -1,4 +1,4 @@
-"""What kernels and servers say of a run, in a line each: counters that moved, occupancy, when a pool was full.
+"""What kernels and servers say of a run, in a line each: counters that moved, occupancy, who was open when.
 
 Each is worded once here, for signs and for what rules a cause out. None or "" stands for what nobody sampled.
 """
@@ -15,7 +15,7 @@ from ftpstorm.records.schema import ABSENT
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.finding import Mask
 from ftpstorm.scenario.client import parse_port_range
-from ftpstorm.vocabulary import DataMode, FailureClass, Metric, Phase, PoolState, Side
+from ftpstorm.vocabulary import DataMode, FailureClass, Metric, Phase, Side
 
 OVERFLOWS: Final = (
     "TcpExt.ListenOverflows",
@@ -96,21 +96,6 @@ def client_share(evidence: Evidence) -> str:
     """Return ``client ports 3 % used``; "" where they were not sampled."""
     peak, budget = evidence.client_ports
     return f"client ports {100 * peak / budget:.0f} % used" if peak is not None and budget else ""
-
-
-def pool_full_ns(evidence: Evidence) -> int | None:
-    """Return when the emulator's pool first had no free port; None where it published none, or was never full."""
-    size = evidence.pool_size
-    found = evidence.run.samples.select(Metric.POOL_PORT)
-    if not found or size is None:
-        return None
-    t_ns = np.concatenate([readings.t_ns for readings in found.values()])
-    steps = np.concatenate(
-        [np.diff((readings.value != PoolState.FREE).astype(np.int64), prepend=0) for readings in found.values()]
-    )
-    order = np.lexsort((steps, t_ns))
-    full = np.flatnonzero(np.cumsum(steps[order]) >= size)
-    return int(t_ns[order][full[0]]) if len(full) else None
 
 
 def greeted(evidence: Evidence) -> Readings:
@@ -196,6 +181,10 @@ def not_listening(evidence: Evidence) -> Mask:
 def failures_of(evidence: Evidence, rows: Array) -> Mask:
     """Return which failures are those of these operation records."""
     failures = evidence.failures.data
-    keys = set(zip(rows["load"].tolist(), rows["session"].tolist(), rows["end_ns"].tolist(), strict=True))
-    these = zip(failures["load"].tolist(), failures["session"].tolist(), failures["t_ns"].tolist(), strict=True)
-    return np.array([key in keys for key in these], bool)
+    found: Mask = np.isin(failures["t_ns"], rows["end_ns"])
+    if found.any():
+        names = ("load", "session", "t_ns")
+        keys = set(zip(*(rows[name].tolist() for name in ("load", "session", "end_ns")), strict=True))
+        these = zip(*(failures[name][found].tolist() for name in names), strict=True)
+        found[found] = [key in keys for key in these]
+    return found

@@ -18,7 +18,7 @@ PACKET_HEADER: Final = struct.Struct("<IIII")
 
 
 class PcapWriter:
-    """Writes packets to `file` until `max_bytes` of it are used; `full` then, and further ones are counted as left out."""
+    """Writes packets to `file` until the next one would not fit into `max_bytes`; counts the further ones."""
 
     def __init__(self, file: BinaryIO, snap_bytes: int, max_bytes: int) -> None:
         """`snap_bytes` is the most that is kept of a packet. `max_bytes` bounds the whole file."""

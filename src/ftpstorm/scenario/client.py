@@ -39,8 +39,9 @@ PortRange = Annotated[str, Field(pattern=r"^\d+-\d+$"), AfterValidator(_port_ran
 def expand_addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
     """Return the addresses that `entries` (addresses and networks in CIDR notation) mean, each once, in their order.
 
-    LAB_ADDRESSES stays as it is: what it means shows where the lab is known. Of a network its host addresses count: neither the network's own nor the broadcast address, except in /31, /32,
-    /127 and /128. Raises ValueError for what is neither, and above ADDRESSES_MAX.
+    LAB_ADDRESSES stays as it is: what it means shows where the lab is known. Of a network its host addresses count:
+    neither the network's own nor the broadcast address, except in /31, /32, /127 and /128. Raises ValueError for what
+    is neither, and above ADDRESSES_MAX.
     """
     addresses: dict[str, None] = {}
     for entry in entries:
@@ -63,8 +64,11 @@ class Timeouts(Documented):
     """Deadline of each phase."""
 
     connect: DurationNs = "5s"  # type: ignore[assignment]  # validated from text
+    """From SYN to SYN-ACK, of control and of data connections."""
     greeting: DurationNs = "5s"  # type: ignore[assignment]
+    """From the connection to the 220."""
     reply: DurationNs = "10s"  # type: ignore[assignment]
+    """From a command to its reply."""
     data: DurationNs = "10s"  # type: ignore[assignment]
     """Longest silence on a data connection, and longest wait for the final reply after it."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import ftpstorm
 from ftpstorm.errors import UsageError
@@ -30,6 +31,14 @@ class GalleryEntry:
     expect: str
     how_long: str
     privileges: str
+    imitates: str
+    """The incident that it stands for."""
+    cannot_show: str
+    needs: str
+    """Server and network in words, such as ``vsftpd in a lab (pair)``."""
+    variants: tuple[str, ...]
+    offers: tuple[str, ...]
+    """What else it is made for: ``sweep``, ``search``."""
     header: tuple[tuple[str, str], ...]
     """All labelled parts of the header, in order, such as ``("Before/after", "ftpstorm run ...")``."""
 
@@ -87,9 +96,19 @@ def read_entry(file: Path) -> GalleryEntry:
     header = parse_header(text)
     said = {label.lower(): words for label, words in header}
     shows, expect, how_long, privileges = (said.get(label.lower(), "") for label in HEADER_LABELS)
+    from ftpstorm.scenario.document import read_document
+
+    document, _ = read_document(text, {})
+    value = document.value if isinstance(document.value, dict) else {}
+    variants = value.get("variants")
     return GalleryEntry(
         name=file.stem,
-        description=_top_level_text(text, "description"),
+        description=_words(value.get("description")),
+        imitates=_words(value.get("imitates")),
+        cannot_show=_words(value.get("cannot_show")),
+        needs=_needs(value),
+        variants=tuple(map(str, variants)) if isinstance(variants, dict) else (),
+        offers=tuple(part for part in ("sweep", "search") if isinstance(value.get(part), dict)),
         file=file,
         shows=shows,
         expect=expect,
@@ -131,10 +150,21 @@ def _suggest(text: str, folder: Path | None) -> str:
     return f"; the gallery has {match!r}: give that name without a path" if match else ""
 
 
-def _top_level_text(text: str, key: str) -> str:
-    """Return the text of one top-level key; read with the YAML reader, so folded and quoted forms work."""
-    from ftpstorm.scenario.document import read_document
+def _words(value: Any) -> str:
+    """Return a text of the file on one line, "" for none."""
+    return "" if value is None else " ".join(str(value).split())
 
-    document, _ = read_document(text, {})
-    value = document.look((key,), "")
-    return " ".join(str(value).split())
+
+def _needs(value: Mapping[str, Any]) -> str:
+    """Return what a scenario runs against and in which network, as far as its file says it."""
+    target, lab = value.get("target"), value.get("lab")
+    known = target if isinstance(target, dict) else {}
+    server = known.get("server")
+    if server is not None:
+        name = server.get("name", "a command of its own") if isinstance(server, dict) else server
+        told = str(name)
+    else:
+        told = "the emulator" if "emulator" in known else "a server of yours" if "host" in known else ""
+    if isinstance(lab, dict):
+        told = f"{told} in a lab ({lab.get('topology', 'pair')})".strip()
+    return told

@@ -30,6 +30,9 @@ def scenario_json_schema() -> dict[str, Any]:
         if model.__name__ in definitions:
             definitions[model.__name__] = _with_shorthand(model, definitions[model.__name__])
     definitions["Step"] = _step(definitions["Step"])
+    keys = definitions["Lab"]["properties"]  # `time_wait: 2s` is that of both hosts
+    keys["time_wait"] = {"anyOf": [{"$ref": "#/$defs/TimeWait"}, _length(definitions)], **keys["time_wait"]}
+    keys["time_wait"].pop("$ref", None)
     definitions["Expect"]["properties"]["failures"]["propertyNames"] = {"enum": ["any", "any-other", *FAILURE_WORDS]}
     for conditions in (schema["properties"]["thresholds"], definitions["Search"]["properties"]["accept"]):
         conditions["propertyNames"] = {"pattern": rf"^\s*({'|'.join(METRICS)})(\{{[^{{}}]*\}})?\s*$"}
@@ -38,6 +41,12 @@ def scenario_json_schema() -> dict[str, Any]:
     for part in _parts(schema):
         _admit_variables(part)
     return {"$schema": DIALECT, **schema, "title": "ftpstorm scenario"}
+
+
+def _length(definitions: dict[str, _JsonSchema]) -> _JsonSchema:
+    """Return how a TIME_WAIT alone is written: as it is for one host, but never null."""
+    one = definitions["TimeWait"]["properties"]["client"]["anyOf"]
+    return next(dict(part) for part in one if part.get("type") != "null")
 
 
 def _all_subclasses(model: type[Shorthand]) -> Iterator[type[Shorthand]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from ftpstorm.scenario.client import PortRange
 from ftpstorm.scenario.types import NOT_BOOL, Documented, DurationNs, PositiveCount, PositiveRate
@@ -50,7 +50,11 @@ def _sysctl_value(value: Any) -> Any:
 
 
 SysctlName = Annotated[str, AfterValidator(_sysctl_name)]
-SysctlValue = Annotated[str, BeforeValidator(_sysctl_value)]
+SysctlValue = Annotated[
+    str,
+    BeforeValidator(_sysctl_value),
+    WithJsonSchema({"title": "Setting", "anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "boolean"}]}),
+]
 Sysctls = Annotated[dict[SysctlName, SysctlValue], AfterValidator(_each_once)]
 
 

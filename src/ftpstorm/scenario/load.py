@@ -49,9 +49,13 @@ class Burst(LoadBase):
 
     executor: Literal["burst"]
     sessions: PositiveCount
+    """Sessions of one burst."""
     over: DurationNs = "0s"  # type: ignore[assignment]
+    """Spread each burst evenly over so long; `0s`: all at once."""
     every: DurationNs | None = None
+    """From the start of a burst to the start of the next; null: there is one burst."""
     times: PositiveCount = 1
+    """Bursts in all; more than one needs `every`."""
     max_sessions: PositiveCount | None = None
     """Sessions in flight at one time; an arrival beyond is a counted drop. null: no limit."""
 
@@ -182,7 +186,9 @@ class SharedIterations(LoadBase):
 
     executor: Literal["shared-iterations"]
     sessions: PositiveCount
+    """Sessions at one time."""
     iterations: PositiveCount
+    """Sessions in all."""
     max_duration: DurationNs = "10m"  # type: ignore[assignment]
     """When it stops even if iterations are left."""
 

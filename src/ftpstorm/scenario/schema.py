@@ -100,6 +100,7 @@ class Expect(Documented):
     """What makes this run a reproduction: the run fails with 99 where it does not hold."""
 
     cause: Cause | None = None
+    """What the diagnosis must name; `none` for a run in which nothing may run out."""
     failures: dict[FailureName, CountCondition] = {}
     """Failure class, `any`, or `any-other` (all not named here), to a condition such as `count>0`."""
 

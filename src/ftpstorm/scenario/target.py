@@ -38,10 +38,10 @@ class Emulator(Documented):
     """Size of the passive pool, or the ports themselves as `10000-10019`."""
     hold: Hold = Hold()
     reply: str = "425 Try later, data connection in use."
-    """Whole reply line when no passive port is free, or for `session_hold`: a code from 400 to 599, a space, the text."""
+    """Whole reply line when no passive port is free: a code from 400 to 599, a space, the text."""
     session_hold: DurationNs = "0s"  # type: ignore[assignment]  # validated from text
-    """For so long after a session's data connection ended it counts as still in use: the session's next transfer command
-    is refused with `reply`. Other sessions, and the pool, know nothing of it."""
+    """For so long after a session's data connection ended it counts as still in use: the session's next transfer
+    command is refused with `reply`. Other sessions, and the pool, know nothing of it."""
     max_connections: ConnectionCap | None = None
     backlog: Annotated[int, Field(ge=0, le=65_535), NOT_BOOL] = 4096
     """listen(2) backlog of the control port; the kernel holds one more and clamps to somaxconn."""

@@ -42,6 +42,7 @@ class Simulation:
         puts other platforms at the ends.
         """
         self.plan = plan
+        self._given = service if service is not None else ServiceTimes(), sessions_max, suppose
         self.service = over_link(service if service is not None else ServiceTimes(), plan)
         self.setting = setting_of(plan, suppose)
         self.world = World(plan, self.service, self.setting)
@@ -54,6 +55,12 @@ class Simulation:
         self._begun = 0
         self._sequence = 0
         self._heap: list[tuple[int, int, Iterator[int]]] = []
+
+    def stretched(self, *, waits: float = 1.0, work: float = 1.0) -> Simulation:
+        """Return the simulation, not begun, of the same plan with other service times (`ServiceTimes.stretched`)."""
+        service, sessions_max, suppose = self._given
+        slower = service.stretched(waits=waits, work=work)
+        return Simulation(self.plan, slower, sessions_max=sessions_max, suppose=suppose)
 
     @property
     def texts(self) -> dict[int, str]:
@@ -75,6 +82,8 @@ class Simulation:
             stage.active for load in self.loads for _, flow in load.shares() for stage in flow.stages
         ):
             found[FailureClass.LOCAL_PORTS_EXHAUSTED] = Cause.ACTIVE_PORT_REUSED
+        if world.leak_every and world.leak_chances >= world.leak_every:
+            found[FailureClass.PASSIVE_EXHAUSTED] = Cause.CLOSE_WAIT_LEAK
         return found
 
     def rows(self) -> Iterator[tuple[Table, Row]]:

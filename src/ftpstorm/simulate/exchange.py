@@ -23,6 +23,8 @@ NO_DATA: Final[Data] = (0, 0, 0, ABSENT, ABSENT, ABSENT, ABSENT)
 
 NO_BACKEND: Final[Failure] = (FailureClass.TRANSFER_ABORTED, Phase.FIRST_BYTE, 1, 451, 0, 0)
 """A front end without a local port towards its back end refuses the transfer."""
+STILL_IN_USE: Final[Failure] = (FailureClass.DATA_NOT_ESTABLISHED, Phase.FINAL_REPLY, 1, 425, 0, 0)
+"""The session's previous data connection counts as still in use: the server refuses the transfer command."""
 NEVER_NS: Final = 1 << 46
 """Later than any run ends, and small enough to leave a port number room beside it."""
 
@@ -38,7 +40,7 @@ def filtered(
     world = session.world
     failure, after = world.filtered
     given_up = answered + after
-    destination = world.destination(session.number, port)
+    destination = session.destination | port & world.port_mask
     world.close_connection(answered, given_up, None, control=False, destination=destination)
     session.connects += 1
     session.leave_listening(port, asked, min(given_up, session.load.cut_ns))
@@ -52,13 +54,23 @@ def filtered(
 
 
 def refused_behind(
-    session: Session, stage: Stage, ordinal: int, attempt: int, start: int, asked: int, answered: int, port: int
+    session: Session,
+    stage: Stage,
+    ordinal: int,
+    attempt: int,
+    start: int,
+    asked: int,
+    answered: int,
+    port: int,
+    failure: Failure = NO_BACKEND,
 ) -> Failure:
-    """Connect to the passive port, and be told that the server has no port towards its back end."""
+    """Connect to the passive port, and be refused the transfer: the server has no port towards its back end, or
+    `failure` says what else."""
     world = session.world
     connected = answered + world.service.connect_ns
     closed = connected + world.service.reply_ns
-    world.close_connection(answered, closed, Side.SERVER, control=False)
+    destination = session.destination | port & world.port_mask
+    world.close_connection(answered, closed, Side.SERVER, control=False, destination=destination)
     session.connects += 1
     if world.pool is not None and not session.own_port:
         free = world.passive_free_ns(stage, closed, Side.SERVER)
@@ -67,8 +79,8 @@ def refused_behind(
         world.occupancies.passive_in_use.add(asked, closed)
     session.now = closed
     stamps = (port, world.draw_port(), 0, answered, connected, ABSENT, ABSENT)
-    session.record(stage, ordinal, attempt, FAILED, NO_BACKEND, start, stamps)
-    return NO_BACKEND
+    session.record(stage, ordinal, attempt, FAILED, failure, start, stamps)
+    return failure
 
 
 def active(
@@ -114,7 +126,7 @@ def transfer(
     session.bytes += moved
     session.now = end
     active = stage.active
-    destination = world.destination(session.number, port)
+    destination = session.destination | port & world.port_mask
     port_free = world.close_connection(answered, closed, keeper, control=False, destination=destination, active=active)
     if active:
         if world.active_ports is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ftpstorm.limits.limit import Limit
 from ftpstorm.plan.plan import AnyLoad, Plan, PlannedStep, transfers_of, unroll
-from ftpstorm.scenario.flow import OnFailure
+from ftpstorm.scenario.flow import Flow, OnFailure
 from ftpstorm.scenario.load import (
     Burst,
     ConstantSessions,
@@ -40,11 +40,17 @@ ALL_PEAKS = (
 
 
 def leave_open(
-    plan: Plan, setting: Setting, limits: tuple[Limit, ...], cut_at_ns: int | None, expected: Expected
+    plan: Plan,
+    setting: Setting,
+    limits: tuple[Limit, ...],
+    cut_at_ns: int | None,
+    expected: Expected,
+    counts_depend_on_speed: Callable[[], bool],
 ) -> tuple[Expected, tuple[NotPredicted, ...]]:
     """Return `expected` without what cannot be foretold of `plan`, and what that is.
 
-    `cut_at_ns` is where the simulation was ended early, None where it ran to its end.
+    `cut_at_ns` is where the simulation was ended early, None where it ran to its end. `counts_depend_on_speed` tells
+    whether the simulation of slower or faster hosts counts anything differently; it is asked only where that matters.
     """
     reasons = {
         f"limits.{limit.name}": limit.not_applicable_reason
@@ -62,7 +68,7 @@ def leave_open(
     _behind(plan, reasons)
     _backlog(plan, setting, reasons)
     _races(plan, setting, expected, reasons)
-    _speed_of_ports(plan, setting, expected, reasons)
+    _speed_of_ports(plan, setting, expected, reasons, counts_depend_on_speed)
     _named_by_variables(plan, reasons)
     if "expected.sustained" not in reasons and expected.sustained is not None and expected.sustained.reason:
         reasons["expected.sustained.rate_per_s"] = expected.sustained.reason
@@ -267,11 +273,15 @@ def _named_by_variables(plan: Plan, reasons: dict[str, str]) -> None:
                 return
 
 
-def _speed_of_ports(plan: Plan, setting: Setting, expected: Expected, reasons: dict[str, str]) -> None:
+def _speed_of_ports(
+    plan: Plan, setting: Setting, expected: Expected, reasons: dict[str, str], depend: Callable[[], bool]
+) -> None:
     """A pool whose ports nobody holds runs out only as transfers take their time, which service times guess."""
     failures = expected.failures or {}
     short = {FailureClass.PASSIVE_EXHAUSTED.word, FailureClass.PASSIVE_OUT_OF_RANGE.word} & failures.keys()
     if not short or plan.scenario.target.emulator is not None or setting.serving.held:
+        return
+    if setting.serving.choice != "tries" and not depend():
         return
     why = (
         "the server can open a port again at once, so how many are taken depends on how long a transfer takes, which "
@@ -308,9 +318,21 @@ def _races(plan: Plan, setting: Setting, expected: Expected, reasons: dict[str, 
     if contested and FailureClass.PASSIVE_EXHAUSTED.word in failures:
         why = "sessions want a port more than once, and microseconds decide which of them gets one that becomes free"
         _set(reasons, "sessions.", ("succeeded", "failed", "interrupted", "dropped", "started"), why)
+    if any(_leaves_first(flow) for flow in flows):
+        why = "after 221 the server closes at once and so does the client: which of them keeps the TIME_WAIT is a race"
+        _set(reasons, "peaks.", ("client_time_wait", "server_time_wait", "client_ephemeral_in_use"), why)
+        if FailureClass.LOCAL_PORTS_EXHAUSTED.word in failures:
+            _outcomes(reasons, why)
+            _set(reasons, "", ("sustained", "first_exhaustion_s", "recovery_s"), why)
     if FailureClass.BUSY_AT_GREETING.word in failures:
         why = "after a 421 greeting both sides close at once: which of them keeps the TIME_WAIT is a race"
         _set(reasons, "peaks.", ("client_time_wait", "server_time_wait", "client_ephemeral_in_use"), why)
+
+
+def _leaves_first(flow: Flow) -> bool:
+    """Tell whether the client closes its control connection as soon as QUIT is answered."""
+    quits = [step.options.close for step in unroll(flow) if step.operation is Operation.QUIT]
+    return any(close.first == "client" and close.with_ != "rst" for close in quits)
 
 
 def _blank(values: dict[str, object], reasons: Mapping[str, str]) -> dict[str, object]:

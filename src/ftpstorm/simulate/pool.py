@@ -154,23 +154,35 @@ class EscapingPool:
 class PortsByDestination:
     """Local ports, as many for each destination: connections to different ones share a port, those to one never do."""
 
-    __slots__ = ("_each", "_places")
+    __slots__ = ("_each", "_releases", "_taken")
 
     def __init__(self, each: int) -> None:
         """Make `each` >= 0 ports for every destination that is ever named."""
         self._each = each
-        self._places: dict[int, Places] = {}
+        self._taken: dict[int, int] = {}
+        self._releases: dict[int, list[int]] = {}
 
     def take(self, destination: int, now_ns: int) -> bool:
         """Take a port towards a destination, which any number may name; tell whether there was one."""
-        places = self._places.get(destination)
-        if places is None:
-            places = self._places[destination] = Places(self._each)
-        return places.take(now_ns)
+        taken = self._taken.get(destination, 0)
+        if taken >= self._each:  # only now does it matter which of them are free again
+            releases = self._releases.get(destination, [])
+            while releases and releases[0] <= now_ns:
+                heappop(releases)
+                taken -= 1
+            if taken >= self._each:
+                self._taken[destination] = taken
+                return False
+        self._taken[destination] = taken + 1
+        return True
 
     def release_at(self, destination: int, instant_ns: int) -> None:
         """Say when a port that was taken towards a destination is free again."""
-        self._places[destination].release_at(instant_ns)
+        releases = self._releases.get(destination)
+        if releases is None:
+            self._releases[destination] = [instant_ns]
+        else:
+            heappush(releases, instant_ns)
 
 
 class Occupancy:

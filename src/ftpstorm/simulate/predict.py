@@ -37,6 +37,10 @@ from ftpstorm.vocabulary import Cause, FailureClass, Outcome
 
 __all__ = ["SESSIONS_MAX", "NotPredicted", "Prediction", "ServiceTimes", "predict"]
 
+SLOWER: Final = 3.0
+"""Service times are a guess: what still comes out the same with so many times as much, and as little, is foretold."""
+TRIED_MAX: Final = 10_000
+"""Sessions of a plan that is simulated with other service times too: four times, a fraction of a second each."""
 SESSIONS_MAX: Final = 250_000
 """Simulated sessions after which a prediction stops: a few seconds of work; `not_predicted` says what that leaves."""
 
@@ -71,7 +75,12 @@ def predict_from(simulation: Simulation, tally: Tally, *, stamped_at: str | None
     limits = path_limits(plan, shape, setting)
     estimator = _estimator(plan, shape, setting, tally.exhausted)
     expected, not_predicted = leave_open(
-        plan, setting, limits, simulation.cut_at_ns, _expected(plan, simulation, tally, estimator)
+        plan,
+        setting,
+        limits,
+        simulation.cut_at_ns,
+        _expected(plan, simulation, tally, estimator),
+        lambda: _counts_depend_on_speed(simulation, tally),
     )
     binding = next((limit for limit in limits if limit.binding), None)
     return Prediction(
@@ -221,6 +230,29 @@ def _habits(plan: Plan) -> list[str]:
             f"{name}: {habit if isinstance(habit, str) else f'retry {habit.retry.times} times, then continue'}"
         )
     return habits
+
+
+def _counts_depend_on_speed(simulation: Simulation, tally: Tally) -> bool:
+    """Tell whether anything is counted differently where waits or the server's work take longer or less long.
+
+    One of them at a time: what all arrives at one instant is the same whatever both take. A long plan is not tried: it
+    counts as one that depends.
+    """
+    if sum(tally.outcomes.values()) > TRIED_MAX:
+        return True
+    for factor in (SLOWER, 1 / SLOWER):
+        if _counts_differ(simulation.stretched(waits=factor), tally):
+            return True
+        if _counts_differ(simulation.stretched(work=factor), tally):
+            return True
+    return False
+
+
+def _counts_differ(simulation: Simulation, tally: Tally) -> bool:
+    other = Tally()
+    for operations, sessions in simulation.batches(4096):
+        other.feed_all(operations, sessions)
+    return (other.outcomes, other.transfers, other.failures) != (tally.outcomes, tally.transfers, tally.failures)
 
 
 # --- simulated --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ long a port is in use (C); where it is held for seconds afterwards (H) the ceili
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ftpstorm.units import NS_PER_S
 
@@ -36,6 +36,15 @@ class ServiceTimes:
                 raise ValueError(f"{name} is below 0")
         if self.bytes_per_s == 0:
             raise ValueError("bytes_per_s is 0: nothing would ever be transferred")
+
+    def stretched(self, *, waits: float = 1.0, work: float = 1.0) -> ServiceTimes:
+        """Return the service times with all waits, and with the server's work, so many times as long."""
+        durations = {
+            name: round(getattr(self, name) * (work if name.endswith("_work_ns") else waits))
+            for name in self.__slots__
+            if name.endswith("_ns")
+        }
+        return replace(self, **durations, bytes_per_s=max(1, round(self.bytes_per_s / waits)))
 
     def payload_ns(self, size_bytes: int) -> int:
         """Return how long `size_bytes` of payload take from the first byte to the last."""

@@ -16,7 +16,9 @@ from ftpstorm.simulate.exchange import (
     ESCAPED,
     FAILED,
     INTERRUPTED,
+    NO_BACKEND,
     NO_DATA,
+    STILL_IN_USE,
     SUCCEEDED,
     Data,
     active,
@@ -51,9 +53,11 @@ class Session:
         "connected_ns",
         "connects",
         "dead",
+        "destination",
         "failed",
         "first",
         "greeting_ns",
+        "held_until_ns",
         "intended_ns",
         "interrupted",
         "keeper",
@@ -82,6 +86,10 @@ class Session:
         self.listening_ns = 0
         self.own_port = self.own_since_ns = 0
         """The passive port that the control connection keeps, with a server that gives each one."""
+        self.destination = 0
+        """What its control connection's port is drawn for; see `World.destination`."""
+        self.held_until_ns = 0
+        """Until when the server takes its last data connection to be still in use."""
         self.dead = False
         """The server has closed the control connection."""
         self.keeper: Side | None = Side.CLIENT
@@ -94,8 +102,8 @@ class Session:
         """Run the session from its arrival to its end."""
         world = self.world
         start = self.now
-        destination = world.destination(self.number)
-        if not world.control_ports.take(destination, start):
+        self.destination = world.destination(self.number)
+        if not world.control_ports.take(self.destination, start):
             self.first = (FailureClass.LOCAL_PORTS_EXHAUSTED, Phase.CONTROL_CONNECT, 0, 0, world.no_port_errno, 0)
             return self._end()
         self.connects = 1
@@ -114,7 +122,7 @@ class Session:
         if self._holding is not None:
             for places, after_ns in self._holding:
                 places.release_at(self.now + after_ns)
-        world.close_connection(start, self.now, self.keeper, control=True, destination=destination)
+        world.close_connection(start, self.now, self.keeper, control=True, destination=self.destination)
         return self._end()
 
     # --- up to the greeting -------------------------------------------------------------------------------------------
@@ -256,7 +264,7 @@ class Session:
             stamps = (port, 0, 0, answered, ABSENT, ABSENT, ABSENT)
             self.record(stage, ordinal, attempt, SUCCEEDED, None, start, stamps)
             return None
-        destination = world.destination(self.number, port)
+        destination = self.destination | port & world.port_mask
         if world.data_ports is not None and not world.data_ports.take(destination, asked):
             self.leave_listening(port, asked, answered)
             failure = (FailureClass.LOCAL_PORTS_EXHAUSTED, Phase.DATA_CONNECT, 1, 0, world.no_port_errno, 0)
@@ -265,10 +273,18 @@ class Session:
             return failure
         if world.open_ports is not None and port not in world.open_ports:
             return filtered(self, stage, ordinal, attempt, start, asked, answered, port)
-        if world.backend_ports is not None and not world.backend_ports.take(asked):
-            return refused_behind(self, stage, ordinal, attempt, start, asked, answered, port)
+        if (refusal := self._refusal_of_transfer(asked, answered)) is not None:
+            return refused_behind(self, stage, ordinal, attempt, start, asked, answered, port, refusal)
         transfer(self, stage, ordinal, attempt, start, asked, answered, port)
+        self.held_until_ns = self.now + world.session_hold_ns
         return ESCAPED if world.escaped is not None and port in world.escaped and not self.interrupted else None
+
+    def _refusal_of_transfer(self, asked: int, answered: int) -> Failure | None:
+        """Return why the server refuses the transfer command, though it gave a port; None where it does not."""
+        if answered < self.held_until_ns:
+            return STILL_IN_USE
+        ports = self.world.backend_ports
+        return NO_BACKEND if ports is not None and not ports.take(asked) else None
 
     def leave_listening(self, port: int, asked_ns: int, now_ns: int) -> None:
         self.listening, self.listening_ns, self.now = port, asked_ns, now_ns

@@ -16,6 +16,7 @@ from ftpstorm.simulate.kernels import Kernel, Kernels, Suppose, kernels_of
 from ftpstorm.simulate.listening import Listener
 from ftpstorm.simulate.pool import (
     PORT_BITS,
+    PORT_MASK,
     EscapingPool,
     Occupancy,
     PassivePool,
@@ -240,6 +241,7 @@ class World:
         """The server's ephemeral ports towards its back end; None where it opens no connection for each transfer."""
         if backend is not None and backend.per == "request":
             self.backend_ports = Places(four_tuple_budget(kernels.server.ports))
+        self.session_hold_ns = emulator.session_hold if emulator is not None else 0
         self.backend_ns = 0 if backend is None else backend.takes
         leak = emulator.leak if emulator is not None else None
         self.leak_every = 0 if leak is None else leak.every
@@ -252,6 +254,7 @@ class World:
         self.simple = self.listener is None and self.cap is None and self.nat is None and self.per_address is None
         """Every connection is accepted at once."""
         self._bind_first = ports.port_space
+        self.port_mask = 0 if ports.port_space else PORT_MASK
         self._client_waits = _waits(kernels.client)
         self._server_waits = _waits(kernels.server)
         self._range = kernels.client.first, kernels.client.last
@@ -264,16 +267,16 @@ class World:
         self._cpu_free_ns = done
         return done
 
-    def destination(self, session: int, port: int = 0) -> int:
-        """Return which ports a connection of session number `session` draws from: `port` is 0 for control.
+    def destination(self, session: int) -> int:
+        """Return which ports the control connection of session number `session` draws from.
 
-        In the 4-tuple space its source address, the server's address and port decide, in the port space the source
-        address alone.
+        In the 4-tuple space its source address and the server's address decide, in the port space the source address
+        alone. For a data connection ``| port & port_mask`` makes the passive port count as well, where it does.
         """
         source = session % self.sources
-        if self._bind_first:
+        if not self.port_mask:
             return source
-        return (source * self.targets + session // self.sources % self.targets) << PORT_BITS | port
+        return (source * self.targets + session // self.sources % self.targets) << PORT_BITS
 
     def draw_port(self) -> int:
         """Return a local port for a record: the range in turn. Which one a kernel would draw changes nothing here."""

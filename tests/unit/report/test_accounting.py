@@ -45,6 +45,12 @@ def test_kernel_opens_are_compared_only_in_a_namespace_of_the_runs_own(judge: Ju
     assert shared.verdict is Verdict.PASS
 
 
+def test_counters_that_were_first_read_after_the_first_connects_are_compared_with_nothing(judge: Judge) -> None:
+    late = judge(Story(duration_s=2, counters={"Tcp.ActiveOpens": 5}, sampled_from_ms=60))
+    assert book(late, "ActiveOpens").ok is None
+    assert "first read the counters 60 ms after" in (book(late, "ActiveOpens").reason or "")
+
+
 def test_a_cut_short_run_has_no_checkable_counts(judge: Judge) -> None:
     summary = judge(Story(duration_s=4, until_s=2.5, status=None))
     assert {identity.ok for identity in summary.accounting} == {None}

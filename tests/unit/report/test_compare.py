@@ -78,11 +78,12 @@ def test_an_invalid_run_is_compared_with_nothing(folder: Folder) -> None:
 
 
 def test_another_host_is_a_warning(both: tuple[Path, Path]) -> None:
-    plan = json.loads((both[1] / "plan.json").read_text())
-    plan["host"] |= {"hostname_hash": "ffff", "kernel": "7.0"}
-    (both[1] / "plan.json").write_text(json.dumps(plan))
+    for name in ("plan.json", "manifest.json"):
+        written = json.loads((both[1] / name).read_text())
+        written["host"] |= {"hostname_hash": "ffff", "kernel": "7.0"}
+        (both[1] / name).write_text(json.dumps(written))
     found = compare_runs(both, plots=False)
-    assert found.warnings == ["after ran on another host than base", "after ran on another kernel than base"]
+    assert found.warnings[:2] == ["after ran on another host than base", "after ran on another kernel than base"]
 
 
 def test_one_run_cannot_be_compared(both: tuple[Path, Path]) -> None:
@@ -147,3 +148,87 @@ def test_an_interval_of_a_percentile_contains_it(values: list[float], percent: f
 
 def test_flatten_gives_leaves_by_dotted_key() -> None:
     assert dict(flatten({"a": {"b": [1, {"c": None}]}, "d": {}})) == {"a.b.0": 1, "a.b.1.c": None, "d": {}}
+
+
+# --- several runs in one column, a kept baseline, what was predicted --------------------------------------------------
+
+
+def test_one_run_each_is_said(both: tuple[Path, Path]) -> None:
+    found = compare_runs(both, plots=False)
+    assert [warning for warning in found.warnings if warning.startswith("each column rests on one run")]
+    assert found.runs[0].method == "bootstrap over 4 blocks of time"
+
+
+def test_repeats_make_one_column_whose_interval_holds_what_they_gave(folder: Folder) -> None:
+    before = [folder(replace(BEFORE, ports=ports, label="before")) for ports in (18, 20, 22)]
+    after = [folder(replace(AFTER, label="after")) for _ in range(3)]
+    found = compare_runs([before, after], plots=False)
+    assert [run.repeats for run in found.runs] == [3, 3]
+    rate = found.rows[0]
+    assert rate.values[0].low is not None
+    assert rate.values[0].high is not None
+    assert rate.values[0].low < 9.5 < 10.4 < rate.values[0].high  # N/H of 18 to 22 ports: 9 to 11
+    assert rate.verdicts == ["better"]
+    assert found.runs[0].method.startswith("bootstrap over 3 runs and the 12 blocks")
+    # they are no repeats, and that is said
+    assert found.warnings == ["the runs of before are no repeats: they differ in target.emulator.passive_ports"]
+
+
+def test_runs_of_one_column_that_lie_far_apart_hide_a_difference_that_one_pair_would_show(folder: Folder) -> None:
+    apart = [folder(replace(BEFORE, ports=ports)) for ports in (10, 20, 30)]
+    near = [folder(replace(BEFORE, ports=23)) for _ in range(3)]
+    assert verdicts(compare_runs([apart, near], plots=False))["sustained transfer rate"] == "no difference shown"
+    assert verdicts(compare_runs([apart[1:2], near[:1]], plots=False))["sustained transfer rate"] == "better"
+
+
+def test_the_predicted_gain_stands_beside_the_measured_one(both: tuple[Path, Path]) -> None:
+    found = compare_runs(both, plots=False)
+    rate = found.rows[0]
+    assert rate.predicted[0] == pytest.approx(9.95, abs=0.1)
+    assert rate.predicted[1] == pytest.approx(97, abs=0.5)
+    assert rate.predicted_differences[0] == pytest.approx(rate.differences[0], rel=0.02)
+    failed = next(row for row in found.rows if row.quantity == "share of sessions that failed")
+    assert failed.predicted_differences[0] == pytest.approx(failed.differences[0], rel=0.05)
+
+
+def test_the_whole_comparison_has_a_verdict_too(both: tuple[Path, Path], folder: Folder) -> None:
+    assert compare_runs(both, plots=False).verdicts == ["better"]
+    assert compare_runs(both[::-1], plots=False).verdicts == ["worse"]
+    assert compare_runs([folder(BEFORE), folder(BEFORE)], plots=False).verdicts == ["no difference shown"]
+
+
+def test_a_difference_has_an_interval_that_holds_it(both: tuple[Path, Path]) -> None:
+    for row in compare_runs(both, plots=False).rows:
+        if row.intervals[0] is not None:
+            assert row.differences[0] is not None
+            assert row.intervals[0][0] <= row.differences[0] <= row.intervals[0][1]
+
+
+def test_a_kept_summary_serves_as_baseline(both: tuple[Path, Path], tmp_path: Path) -> None:
+    from ftpstorm.report.build import build_report
+
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps(build_report(both[0], plots=False).to_json()))
+    found = compare_runs(both[1:], tmp_path / "out", baseline=kept, fail_on=["sessions.failed>0"])
+    assert [run.name for run in found.runs] == ["baseline", "after"]
+    assert verdicts(found)["sustained transfer rate"] == "better"
+    assert verdicts(found)["share of sessions that failed"] == "better"
+    assert verdicts(found)["session, p50"] == "not comparable"  # of its latencies nothing but the percentiles is left
+    assert found.settings == []
+    assert found.exit_code is ExitCode.PASS
+
+
+def test_a_baseline_that_is_no_summary_is_refused(both: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        compare_runs(both[1:], baseline=tmp_path / "nosuch.json")
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(UsageError, match=r"is no summary\.json"):
+        compare_runs(both[1:], baseline=tmp_path / "other.json")
+
+
+def test_a_simulated_run_beside_a_measured_one_is_a_warning_and_its_picture_is_marked(
+    folder: Folder, tmp_path: Path
+) -> None:
+    found = compare_runs([folder(BEFORE), folder(replace(AFTER, status="simulated"))], tmp_path / "out")
+    assert "after was simulated, the other one measured" in found.warnings
+    assert found.runs[1].marks == ["simulated: no packet was sent"]

@@ -32,6 +32,7 @@ def test_the_demo_is_a_passive_pool_with_the_server_as_witness(judge: Judge) -> 
     assert (diagnosis.cause, diagnosis.confidence) == ("server-passive-pool", "certain")
     assert diagnosis.first_at_s == pytest.approx(0.207, abs=0.001)
     assert any("425 Try later" in line for line in diagnosis.evidence)
+    assert "425 began 0.01 s after the 20th port was given out, at 0.20 s" in diagnosis.evidence
     assert any("law N/(H + C)" in line for line in diagnosis.evidence)
     assert "passive_ports=195" in diagnosis.fixes[0].command
     assert {out.cause for out in diagnosis.ruled_out} >= {"client-ephemeral-ports", "generator"}
@@ -73,8 +74,10 @@ def test_a_server_that_stops_answering_is_down(judge: Judge) -> None:
 def test_refusals_between_successes_are_not_a_server_that_is_down(judge: Judge) -> None:
     refused = Fault(F.CONTROL_CONNECT_REFUSED, Phase.CONTROL_CONNECT, errno=111)
     summary = judge(replace(WIDE, fault=lambda k, at_s: refused if k % 3 == 0 else None))
-    assert summary.diagnosis.cause == "unknown"
-    assert "server-down" in {out.cause for out in summary.diagnosis.ruled_out}
+    assert summary.diagnosis.cause == "per-address-limit"
+    ruled_out = {out.cause: out.evidence for out in summary.diagnosis.ruled_out}
+    assert "server-down" in ruled_out
+    assert "Linux" in ruled_out["backlog-syn-refused"][0]
 
 
 def test_a_server_that_never_greets_and_whose_backlog_is_fine_is_down(judge: Judge) -> None:
@@ -99,6 +102,20 @@ def test_sessions_turned_away_with_421_are_a_connection_cap(judge: Judge) -> Non
     diagnosis = judge(replace(WIDE, fault=lambda k, _: busy if k % 2 else None)).diagnosis
     assert diagnosis.cause == "server-connection-cap"
     assert "421 Too many connections" in diagnosis.evidence[0]
+
+
+def test_a_local_error_that_names_no_address_is_a_server_without_ports_of_its_own(judge: Judge) -> None:
+    text = "451 Local error, no connection to the back end: Cannot assign requested address."
+    refused = Fault(F.TRANSFER_ABORTED, Phase.FINAL_REPLY, 451, text=text)
+    summary = judge(replace(WIDE, fault=lambda k, _: refused if k % 2 else None))
+    assert summary.diagnosis.cause == "server-ephemeral-ports"
+    assert "Cannot assign requested address" in summary.diagnosis.evidence[0]
+    assert {fix.host for fix in summary.diagnosis.fixes} == {"server"}
+
+
+def test_another_local_error_is_not_taken_for_a_lack_of_ports(judge: Judge) -> None:
+    refused = Fault(F.TRANSFER_ABORTED, Phase.FINAL_REPLY, 451, text="451 Local error: no space left on device.")
+    assert judge(replace(WIDE, fault=lambda k, _: refused if k % 2 else None)).diagnosis.cause == "unknown"
 
 
 def test_refused_logins_are_named_with_the_user_but_no_password(judge: Judge) -> None:
@@ -140,7 +157,7 @@ def test_the_cause_of_most_failures_comes_first_and_the_rest_is_told(judge: Judg
 )
 def test_confidence_follows_from_the_kind_of_the_signs(kinds: tuple[str, ...], confidence: str) -> None:
     signs = tuple(Sign(kind, "x") for kind in kinds)  # type: ignore[arg-type]
-    assert Finding(signs, 1, None, "x").confidence == confidence
+    assert Finding(signs, "x").confidence == confidence
 
 
 def test_a_run_without_a_session_says_so(judge: Judge) -> None:

@@ -84,7 +84,7 @@ def test_only_tcp_is_taken_and_of_fragments_only_the_first(through: Through) -> 
 
 
 @pytest.mark.parametrize("wrap", [ipv4, ipv6])
-@pytest.mark.parametrize("ports", [(21,), (2121, 21), tuple(range(100, 99 + PORTS_MAX)) + (21,)])
+@pytest.mark.parametrize("ports", [(21,), (2121, 21), (*range(100, 99 + PORTS_MAX), 21)])
 def test_ports_are_looked_for_at_both_ends(
     through: Through, wrap: Callable[[bytes], bytes], ports: tuple[int, ...]
 ) -> None:

@@ -45,6 +45,10 @@ load:
   a: {executor: burst, sessions: 5, flow: all}
   b: {executor: shared-iterations, sessions: 5, iterations: 6, flow: all}
 guard: null
+lab:
+  topology: pair
+  time_wait: 2s
+  sysctls: {server: {somaxconn: 4096, tcp_syncookies: false}, client: {tcp_tw_reuse: "0"}}
 thresholds: {session: p(99)<1s, "transfers{load:a}": [count>0]}
 """
 

@@ -9,10 +9,19 @@ import typer
 
 
 def compare(
-    runs: Annotated[list[str], typer.Argument(metavar="BEFORE AFTER [...]", help="Folders, labels, or `latest`.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="BEFORE AFTER [...]",
+            help="Folders, labels, or `latest`; repeats as RUN,RUN,RUN or LABEL:all.",
+        ),
+    ],
     fail_on: Annotated[
         list[str] | None,
         typer.Option(metavar="EXPRESSION", help="Exit 99 where it holds, such as transfers.sustained.rate_per_s<-5%."),
+    ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A summary.json that was kept, to compare with.")
     ] = None,
     results: Annotated[
         Path, typer.Option("--results", metavar="DIR", help="Where labels and `latest` are looked for.")
@@ -24,4 +33,4 @@ def compare(
     """Set runs side by side: settings and figures."""
     from ftpstorm.conduct.reporting import compare_runs
 
-    return compare_runs(runs, results, out, fail_on or (), as_json=as_json, plots=not no_plots)
+    return compare_runs(runs, results, out, fail_on or (), baseline=baseline, as_json=as_json, plots=not no_plots)

@@ -70,7 +70,7 @@ def up(
     server: ServerName = None,
     sysctls: Sysctls = None,
 ) -> int:
-    """Keep a lab up until INT, TERM or EOF."""
+    """Keep a lab up until INT or TERM."""
     from ftpstorm.conduct.lab_shell import LabOptions, open_lab
 
     return open_lab(LabOptions(scenario, sets or (), variant, topology, server, sysctls or ()), "up")
