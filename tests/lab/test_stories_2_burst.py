@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,11 +36,12 @@ def test_a_scenario_of_the_burst_ends_as_it_says(short: Short, tmp_path: Path, r
     run_short(short, tmp_path, require)
 
 
-def test_a_reset_after_the_handshake_is_four_packets_in_the_capture(tmp_path: Path, require: Require) -> None:
+def test_a_reset_after_the_handshake_is_whole_in_the_capture(tmp_path: Path, require: Require) -> None:
     run, summary = run_short(Short("burst-reset", "captured"), tmp_path, require)
     talks = list(conversations(read_segments(run.results() / "capture.pcap")).values())
-    reset = [flags for flags in talks if flags == ">S <SA >A <R"]
-    served = [flags for flags in talks if flags.startswith(">S <SA >A <PA")]
+    # A full queue drops a first SYN without a word; the one sent again a second later may find room for a handshake
+    reset = [flags for flags in talks if re.fullmatch("(>S )+<SA >A <R", flags)]
+    served = [flags for flags in talks if re.match("(>S )+<SA >A <PA", flags)]
     failed = sum(failure["count"] for failure in summary["failures"])
     # One connection in ten is in the file, by its port; how the ports of either kind fall is chance
     assert 0.03 * failed < len(reset) < 0.3 * failed

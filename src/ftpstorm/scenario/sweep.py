@@ -46,10 +46,10 @@ class Sweep(Documented):
 
     def order(self, seed: int) -> tuple[tuple[int, int], ...]:
         """Return (number of the cell, repeat) of each run, shuffled by `seed` within each repeat."""
-        random = Random(seed)  # noqa: S311 - an order of experiments, no secret
+        drawing = Random(seed)  # noqa: S311 - an order of experiments, no secret
         order: list[tuple[int, int]] = []
         for repeat in range(self.repeats):
             numbers = list(range(len(self.cells())))
-            random.shuffle(numbers)
+            drawing.shuffle(numbers)
             order.extend((number, repeat) for number in numbers)
         return tuple(order)
