@@ -151,6 +151,10 @@ async def test_a_whole_run_is_served_counted_and_published(child: Child) -> None
         "transfers_failed": 0,
         "bytes_sent": 3 * 1024,
         "bytes_received": 30,
+        "leaked": 0,
+        "backend_requests": 0,
+        "backend_connects": 0,
+        "backend_refused": 0,
     }
     assert await child.ended() == 0
 

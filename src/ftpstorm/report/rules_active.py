@@ -83,11 +83,23 @@ def data_connection_in_use(evidence: Evidence, generator: Generator) -> Finding 
     waiting = evidence.peak(Metric.TCP_STATE, host=Side.SERVER, key="time-wait") if evidence.sees_server else None
     if waiting:
         signs.append(Sign("records", f"the server's kernel held {waiting:,} connections in TIME_WAIT meanwhile"))
+    if mode == "active":
+        sentence = (
+            f"The server could not open its data connection from {seconds(first_ns)} on: its own port for that "
+            "was still in use; passive mode, or a server that binds port 20 with SO_REUSEADDR, would lift it."
+        )
+        settling = "sockets on the server's port 20, TIME_WAIT included (`ftpstorm sample` there)"
+    else:
+        sentence = (
+            f"The server took data connections for still in use from {seconds(first_ns)} on, though it had given out "
+            "passive ports for new ones; more time between the transfers of one session, or more sessions with fewer "
+            "transfers each, would lift it."
+        )
+        settling = "the sockets of one session's data connections on the server (`ftpstorm sample` there)"
     return Finding(
         signs=tuple(signs),
-        sentence=f"The server could not open its data connection from {seconds(first_ns)} on: its own port for that "
-        "was still in use; passive mode, or a server that binds port 20 with SO_REUSEADDR, would lift it.",
+        sentence=sentence,
         explained=explained,
         fixes=remedies(evidence, Cause.DATA_CONNECTION_IN_USE, None),
-        would_settle=("sockets on the server's port 20, TIME_WAIT included (`ftpstorm sample` there)",),
+        would_settle=(settling,),
     )
