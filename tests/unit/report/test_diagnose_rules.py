@@ -122,3 +122,12 @@ def test_interrupted_sessions_of_a_whole_run_make_its_health_less_sure(judge: Ju
     summary = judge(replace(NEAR, interrupted=frozenset(range(10))))
     assert (summary.diagnosis.cause, summary.diagnosis.confidence) == ("none", "likely")
     assert "10 sessions did not come to an end in time" in summary.headline
+
+
+def test_a_passive_data_connection_in_use_is_not_about_port_20(judge: Judge) -> None:
+    refused = Fault(F.DATA_NOT_ESTABLISHED, Phase.FIRST_BYTE, 425, text="425 Data connection in use.")
+    summary = judge(replace(NEAR, fault=every_other(refused)))
+    assert summary.diagnosis.cause == "data-connection-in-use"
+    said = " ".join([summary.headline, *summary.diagnosis.would_settle])
+    assert "port 20" not in said
+    assert "more time between the transfers of one session" in said
