@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PYTEST_ARGS ?=
+# Modules of tests that run at a time; 0 for one after the other in one process.
+TEST_PROCESSES ?= 3
 
 BIN     := $(VENV)/bin
 INPUTS  := pyproject.toml constraints.txt
@@ -28,7 +30,7 @@ demo: $(RUNTIME)  ## reproduce "425 Try later" in 20 s and plot it against its l
 
 .PHONY: test
 test: $(DEV)  ## run the test suite; PYTEST_ARGS="-k pool" narrows it
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 .PHONY: test-lab
 test-lab: $(DEV)  ## run the lab's tests: namespaces, real kernels, real servers

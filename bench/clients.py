@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-from bench.programs import CACHE, build
+from bench.programs import CACHE, build, certificate
 from bench.workloads import Case
 
 PEERS_PYTHON: Final = CACHE / "venv" / "bin" / "python"
@@ -21,6 +21,8 @@ class Client:
     """A Python module and its own options; empty for the C client."""
     workloads: frozenset[str]
     peer: bool = True
+    tls: bool = False
+    """Whether it does FTPS too."""
 
     def command(self, case: Case) -> list[str]:
         """Return the command for `case`, the server's port still to be appended."""
@@ -31,6 +33,7 @@ class Client:
         python = str(PEERS_PYTHON) if self.peer else sys.executable
         words = [python, "-m", *self.program, "--workload", case.workload, "--sessions", str(case.sessions)]
         words += ["--operations", str(case.operations), "--size", str(case.size)]
+        words += ["--ca-file", str(certificate().certificate)] if case.tls else []
         return words + (["--rate", str(case.rate)] if case.rate else [])
 
 
@@ -39,7 +42,7 @@ SMALL: Final = frozenset({"retr", "full"})
 
 OWN: Final = (
     Client("c", (), ALL, peer=False),
-    Client("ftpstorm", ("bench.ftpstorm_client",), ALL, peer=False),
+    Client("ftpstorm", ("bench.ftpstorm_client",), ALL, peer=False, tls=True),
 )
 C_QUICKACK: Final = Client("c-quickack", (), SMALL, peer=False)
 """The C client with the one more system call a transfer that the engine makes for servers with Nagle's algorithm."""
@@ -50,7 +53,7 @@ PEERS: Final = (
     Client("aioftp-asyncio", ("bench.peers.aioftp_client", "--loop", "asyncio"), ALL - {"greet"}),
     Client("aioftp-uvloop", ("bench.peers.aioftp_client", "--loop", "uvloop"), ALL - {"greet"}),
     Client("ftplib", ("bench.peers.ftplib_threads",), ALL - {"hold", "greet"}),
-    Client("pycurl", ("bench.peers.pycurl_multi",), ALL - {"hold", "greet"}),
+    Client("pycurl", ("bench.peers.pycurl_multi",), ALL - {"hold", "greet"}, tls=True),
     Client("ftpbench", ("bench.peers.ftpbench_client",), SMALL),
     Client("locust", ("bench.peers.locust_client",), SMALL),
 )
@@ -69,6 +72,8 @@ def peers_missing() -> str | None:
 
 def takes_part(client: Client, case: Case) -> bool:
     """Tell whether `client` runs `case`: bulk and small transfers share a workload's name, not all clients do both."""
+    if case.tls and not client.tls:
+        return False
     if client.workloads == SMALL and case.family not in ("W1", "W2"):
         return False
     return case.workload in client.workloads and (case.peers or not client.peer)

@@ -21,6 +21,7 @@ from typing import Any, Final
 from bench.job import HOST, PASSWORD, USER, Job, read_job, rss_bytes
 from ftpstorm.channel import ENVIRONMENT_KEY
 from ftpstorm.plan.plan import Plan
+from ftpstorm.records.manifest import SPOOL
 from ftpstorm.records.schema import HEADER_BYTES, OPERATIONS, SESSIONS, Table
 from ftpstorm.records.spool import spool_path
 from ftpstorm.scenario.schema import Scenario
@@ -31,6 +32,9 @@ SETUP_LOOK_NS: Final = 20_000_000
 
 HOLD_RATE: Final = 2_500
 """Sessions a second that come in before they are held together."""
+
+HOLD_RATE_TLS: Final = 250
+"""The same where each needs a full handshake of the server."""
 
 HOLD_SLACK_S: Final = 3
 END_NS: Final = next(i for i, column in enumerate(SESSIONS.columns) if column.name == "end_ns")
@@ -55,7 +59,7 @@ def scenario_of(job: Job) -> Scenario:
             steps = ["login", "list", "quit"]
             load |= {"executor": "burst", "sessions": job.operations}
         case "hold":
-            over_s = -(-job.operations // HOLD_RATE)
+            over_s = -(-job.operations // (HOLD_RATE if job.ca_file is None else HOLD_RATE_TLS))
             steps = ["login", {"think": f"{over_s + HOLD_SLACK_S}s"}, "quit"]
             load |= {"executor": "burst", "sessions": job.operations, "over": f"{over_s}s"}
         case "greet":
@@ -65,11 +69,12 @@ def scenario_of(job: Job) -> Scenario:
             load |= {"max_sessions": 10_000}
         case _:
             raise SystemExit(f"no workload {job.workload!r}")
+    tls = {"mode": "none"} if job.ca_file is None else {"mode": "explicit", "ca_file": job.ca_file}
     return Scenario.model_validate(
         {
             "version": 1,
             "name": f"bench-{job.workload}",
-            "target": {"host": HOST, "port": job.port, "user": USER},
+            "target": {"host": HOST, "port": job.port, "user": USER, "tls": tls},
             "client": {"mode": "epsv"},
             "flows": {"flow": {"steps": steps, "on_failure": "end-session"}},
             "files": {job.file: f"{job.size}B"},
@@ -184,8 +189,8 @@ def spool_bytes(spool: Path, writer: str, table: Table) -> int:
     return spool_path(spool, writer, table).stat().st_size - HEADER_BYTES
 
 
-def run(job: Job, workers: int, spool: Path) -> dict[str, Any]:
-    """Run `job` on so many workers; return the answer."""
+def run(job: Job, workers: int, spool: Path, keep: Path | None = None) -> dict[str, Any]:
+    """Run `job` on so many workers; return the answer, and make a results folder of `keep`, which holds `spool`."""
     plan = Plan(run_id="bench", scenario=scenario_of(job), workers=workers)
     crew = [WorkerProcess(plan, number, spool) for number in range(workers)]
     try:
@@ -214,6 +219,8 @@ def run(job: Job, workers: int, spool: Path) -> dict[str, Any]:
         "sessions": succeeded,
         "operations": sum(each["operations"] for each in counts),
         "connects": sum(each["connects"] for each in counts),
+        "data_handshakes": sum(each["data_handshakes"] for each in counts),
+        "data_resumed": sum(each["data_resumed"] for each in counts),
         "wall_s": max(last_end_ns(spool, worker.writer) for worker in crew) / 1e9,
         "cpu_s": sum(each["cpu_s"] for each in counts) - setup_cpu_s,
         "setup_cpu_s": setup_cpu_s,
@@ -222,6 +229,10 @@ def run(job: Job, workers: int, spool: Path) -> dict[str, Any]:
         "files_left": sum(each["open_files_left"] for each in counts),
         "lateness_us": {key: counts[0]["lateness_ns"][key] / 1e3 for key in ("p50", "p99", "max")},
     }
+    if keep is not None:
+        from bench.records import complete_folder
+
+        complete_folder(keep, plan, start_at, answer["wall_s"], counts)
     if memory is not None:
         answer["bytes_per_session"] = memory.bytes_per_session
     return answer
@@ -229,9 +240,16 @@ def run(job: Job, workers: int, spool: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Run one job and print the answer."""
-    job = read_job(workers={"type": int, "default": 1})
-    with tempfile.TemporaryDirectory(prefix="ftpstorm-bench-") as folder:
-        answer = run(job, job.rest.workers, Path(folder))
+    job = read_job(
+        workers={"type": int, "default": 1},
+        keep={"metavar": "FOLDER", "help": "leave a results folder there, which must not exist yet"},
+    )
+    if job.rest.keep is not None:
+        (Path(job.rest.keep) / SPOOL).mkdir(parents=True)
+        answer = run(job, job.rest.workers, Path(job.rest.keep) / SPOOL, keep=Path(job.rest.keep))
+    else:
+        with tempfile.TemporaryDirectory(prefix="ftpstorm-bench-") as folder:
+            answer = run(job, job.rest.workers, Path(folder))
     print(json.dumps(answer), flush=True)
 
 

@@ -36,6 +36,8 @@ class Job:
     size: int
     rate: int
     port: int
+    ca_file: str | None
+    """PEM file of the server's certificate where the job is FTPS, else None."""
     rest: argparse.Namespace
     """Options of one client alone."""
 
@@ -59,6 +61,7 @@ def read_job(supported: tuple[str, ...] = WORKLOADS, **options: dict[str, Any]) 
     parser.add_argument("--operations", type=int, default=1)
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--rate", type=int, default=1000)
+    parser.add_argument("--ca-file", help="do it over explicit TLS, and trust this certificate")
     parser.add_argument("port", type=int)
     for name, keywords in options.items():
         parser.add_argument(f"--{name.replace('_', '-')}", **keywords)
@@ -67,7 +70,7 @@ def read_job(supported: tuple[str, ...] = WORKLOADS, **options: dict[str, Any]) 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return Job(given.workload, sessions, given.operations, given.size, given.rate, given.port, given)
+    return Job(given.workload, sessions, given.operations, given.size, given.rate, given.port, given.ca_file, given)
 
 
 def rss_bytes(pid: int | str = "self") -> int:

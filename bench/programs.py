@@ -6,8 +6,12 @@ import hashlib
 import os
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Final
+
+from bench.job import HOST
+from ftpstorm.lab.servers.certificate import Certificate, make_certificate
 
 SOURCES: Final = Path(__file__).resolve().parent
 CACHE: Final = SOURCES.parent / ".cache" / "bench"
@@ -44,6 +48,17 @@ def build(name: str) -> Path:
         raise NoCompilerError(f"{found} could not build {source.name}:\n{built.stderr}")
     unfinished.replace(program)
     return program
+
+
+@cache
+def certificate() -> Certificate:
+    """Return a certificate for the sink of FTPS, made anew by each process that asks.
+
+    Raises EnvironmentUnavailableError where there is no openssl.
+    """
+    folder = CACHE / "tls"
+    folder.mkdir(parents=True, exist_ok=True)
+    return make_certificate(folder, [HOST])
 
 
 def compiler_version() -> str | None:

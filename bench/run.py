@@ -1,4 +1,4 @@
-"""Run the benchmarks: `python -m bench.run [--quick] [--only W1,W2] [--peers] [--full]`, from the repository's root.
+"""Run the benchmarks: `python -m bench.run [--quick] [--only W1,W2] [--peers] [--[no-]growth]`, from the repository.
 
 Every measurement is a fresh network namespace and a fresh server (bench/arena.py). Rounds are interleaved: each round
 runs every client of a case once, in an order that rotates, so that a slow minute of the machine hits all alike. A
@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from rich.console import Console
@@ -22,8 +24,9 @@ from bench.books import complaints
 from bench.clients import ABSENT, C_QUICKACK, OWN, PEERS, TWO_WORKERS, Client, peers_missing, takes_part
 from bench.figures import Round, growth_spread, show, summarise, with_ratios
 from bench.host import CORES_FOR_SCALING, Cores, Quiet, choose_cores, host_facts
-from bench.programs import SOURCES, NoCompilerError, build
-from bench.workloads import GOALS, Case, chosen, growth_cases, quick
+from bench.programs import CACHE, SOURCES, NoCompilerError, build, certificate
+from bench.workloads import GOALS, TLS, Case, chosen, growth_cases, quick
+from ftpstorm.errors import EnvironmentUnavailableError
 
 ROOT: Final = SOURCES.parent
 RESULTS: Final = ROOT / "results" / "bench" / "latest.json"
@@ -32,6 +35,9 @@ TABLE_COLUMNS: Final = 130
 """Width where stdout is no terminal."""
 
 GROWTH_MOST: Final = 0.05
+GROWTH_ONCE: Final = 1_000_000
+"""So many transfers are a mean by themselves: one round is enough."""
+
 QUIET_SHARE: Final = 0.05
 """Share of one core that other processes may use while figures are taken that one would quote."""
 
@@ -43,7 +49,7 @@ CONDITIONS: Final = ("namespace", "rps", "pinned")
 def measure(client: Client, case: Case, cores: Cores) -> Round:
     """Measure once; return the client's answer with the server's counts and the conditions, or an ``error``."""
     job = {
-        "server": [str(build("sink"))],
+        "server": tls_sink() if case.tls else [str(build("sink"))],
         "client": client.command(case),
         "server_core": cores.server,
         "client_cores": cores.of(workers=2 if client is TWO_WORKERS else 1),
@@ -69,6 +75,11 @@ def measure(client: Client, case: Case, cores: Cores) -> Round:
     return answer
 
 
+def tls_sink() -> list[str]:
+    """Return the command of the sink for FTPS."""
+    return [sys.executable, "-m", "bench.tls_sink", "--pair", str(certificate().pair)]
+
+
 def rotated(clients: list[Client], rounds: int) -> Iterator[Client]:
     """Yield every client once a round, each round beginning with the next one."""
     for number in range(rounds):
@@ -87,12 +98,47 @@ def run_case(case: Case, clients: list[Client], rounds: int, cores: Cores, conso
     return with_ratios({name: summarise(case, rounds) for name, rounds in taken.items()})
 
 
-def check_growth(rounds: int, cores: Cores, console: Console, *, full: bool) -> dict[str, Any]:
-    """Measure whether cost grows in a straight line, records included."""
+def check_growth(rounds: int, cores: Cores, console: Console) -> dict[str, dict[str, Any]]:
+    """Measure whether cost grows in a straight line and memory not at all, and what the records of it come to."""
     steps: list[dict[str, Any]] = []
-    for case in growth_cases(full=full):
-        figures = run_case(case, list(OWN), rounds, cores, console)
+    for case in growth_cases():
+        figures = run_case(case, list(OWN), 1 if case.operations >= GROWTH_ONCE else rounds, cores, console)
         steps.append({"operations": case.operations, "c": figures["c"], **figures["ftpstorm"]})
+    return {"growth": _straight(steps), "memory": _flat(steps), "records": check_records(cores, console)}
+
+
+def check_records(cores: Cores, console: Console) -> dict[str, Any]:
+    """Measure what a million operations leave on disk, and how long it takes to make their report."""
+    from bench.records import measure_records
+
+    folder = CACHE / "records"
+    shutil.rmtree(folder, ignore_errors=True)
+    recording = replace(OWN[1], program=(*OWN[1].program, "--keep", str(folder)))
+    try:
+        said = measure(recording, growth_cases()[-1], cores)
+        figures = {"says": said["error"], "ok": None} if "error" in said else measure_records(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    console.print(f"[dim]{figures['says']}[/]", highlight=False)
+    return figures
+
+
+def _flat(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Compare the largest memory of the runs."""
+    most = [step.get("max_rss_bytes") for step in steps]
+    sizes = " / ".join("-" if each is None else f"{each / 2**20:.1f}" for each in most)
+    known = [each for each in most if each is not None]
+    spread = (max(known) - min(known)) / min(known) if len(known) == len(steps) else None
+    return {
+        "says": f"a worker had at most {sizes} MiB in them"
+        + ("" if spread is None else f", {spread:.1%} apart (at most {GROWTH_MOST:.0%} wanted)"),
+        "spread": spread,
+        "ok": None if spread is None else spread <= GROWTH_MOST,
+    }
+
+
+def _straight(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Compare the CPU that each transfer took."""
     spread = growth_spread(steps)
     sizes = " / ".join(f"{step['operations']:,}" for step in steps)
     costs = " / ".join("-" if (cost := step["cpu_us_per_op"]) is None else f"{cost:.1f}" for step in steps)
@@ -117,6 +163,21 @@ def check_scaling(workloads: dict[str, Any], cores: Cores) -> dict[str, Any]:
             speedup[case] = two / one
     says = ", ".join(f"{case} {factor:.2f} times one worker's rate" for case, factor in speedup.items())
     return {"says": says or "not in this run", "speedup": speedup, "reason": None}
+
+
+def check_tls(workloads: dict[str, Any]) -> dict[str, Any]:
+    """Set what FTPS costs beside the same work in plain text."""
+    ratios: dict[str, float] = {}
+    told = []
+    for name, clients in workloads.items():
+        ours, plain = clients.get("ftpstorm", {}), workloads.get(name.removesuffix(TLS), {}).get("ftpstorm", {})
+        if not name.endswith(TLS):
+            continue
+        for figure, what in (("cpu_us_per_op", "CPU"), ("bytes_per_session", "memory")):
+            if ours.get(figure) and plain.get(figure):
+                ratios[name] = ours[figure] / plain[figure]
+                told.append(f"{name} takes {ratios[name]:.1f} times the {what} of {name.removesuffix(TLS)}")
+    return {"says": "; ".join(told) or "not in this run", "ratio_to_plain": ratios}
 
 
 def conditions_of(workloads: dict[str, Any]) -> list[dict[str, Any]]:
@@ -161,11 +222,15 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--only", metavar="W1,W2", help="only these workloads")
     parser.add_argument("--peers", action="store_true", help="other FTP clients too")
     parser.add_argument("--rounds", type=int, help="rounds of each measurement (5; 1 with --quick)")
-    parser.add_argument("--growth", action="store_true", help="check that cost grows in a straight line (10^4, 10^5)")
-    parser.add_argument("--full", action="store_true", help="with --growth up to 10^6 transfers")
+    parser.add_argument(
+        "--growth",
+        action=argparse.BooleanOptionalAction,
+        help="10^4, 10^5 and 10^6 transfers: CPU, memory and records of each (default: without --quick and --only)",
+    )
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 5)
-    options.growth = options.growth or options.full
+    if options.growth is None:
+        options.growth = not options.quick and options.only is None
     return options
 
 
@@ -182,6 +247,11 @@ def main() -> None:
     if options.quick:
         cases = quick(cases)
     absent = dict(ABSENT) if options.peers else {}
+    try:
+        certificate()
+    except EnvironmentUnavailableError as error:
+        cases = tuple(case for case in cases if not case.tls)
+        absent["FTPS"] = str(error)
     clients = [*OWN, C_QUICKACK, TWO_WORKERS]
     if options.peers and (why := peers_missing()):
         absent |= {peer.name: why for peer in PEERS}
@@ -194,9 +264,9 @@ def main() -> None:
         case.name: run_case(case, [one for one in clients if takes_part(one, case)], options.rounds, cores, console)
         for case in cases
     }
-    checks = {"two workers": check_scaling(workloads, cores)}
+    checks = {"two workers": check_scaling(workloads, cores), "TLS": check_tls(workloads)}
     if options.growth:
-        checks["growth"] = check_growth(options.rounds, cores, console, full=options.full)
+        checks |= check_growth(options.rounds, cores, console)
     results: dict[str, Any] = {
         "schema": 1,
         "host": host | quiet.facts(),

@@ -23,6 +23,8 @@ class Case:
     rate: int = 0
     peers: bool = False
     """Whether the peers take part too."""
+    tls: bool = False
+    """Over explicit TLS, data connections resuming their control connection's session. The C client cannot do it."""
 
     @property
     def family(self) -> str:
@@ -62,19 +64,29 @@ CASES: Final = (
     Case("W4-stor", "STOR of 100 MiB, one connection", "stor", 1, 10, 100 * MIB, peers=True),
     Case("W5", "10,000 sessions logged in and held together", "hold", 256, 10_000, peers=True),
     Case("arrivals", "5,000 arrivals a second: connect, greeting, close", "greet", 1, 20_000, rate=5_000),
+    Case("W1-tls", "W1 over FTPS", "retr", 64, 3_200, peers=True, tls=True),
+    Case("W2-tls", "W2 over FTPS", "full", 64, 1_280, peers=True, tls=True),
+    Case("W4-retr-tls", "W4-retr over FTPS", "retr", 1, 5, 100 * MIB, tls=True),
+    Case("W4-stor-tls", "W4-stor over FTPS", "stor", 1, 5, 100 * MIB, tls=True),
+    Case("W5-tls", "1,000 FTPS sessions logged in and held together", "hold", 256, 1_000, tls=True),
 )
+"""Goals are for plain text; what TLS costs is shown beside it."""
+
+TLS: Final = "-tls"
+"""End of the name of a case that stands beside the one without it."""
 
 QUICK: Final = {"retr": 3_200, "full": 1_280, "burst": 600, "stor": 2, "hold": 1_000, "greet": 5_000}
 """Operations of a smoke run."""
 
-QUICK_NAMES: Final = ("W1", "W2", "W3", "W4-retr", "W4-stor", "W5", "arrivals")
+QUICK_NAMES: Final = ("W1", "W2", "W3", "W4-retr", "W4-stor", "W5", "arrivals", "W1-tls")
 QUICK_BULK: Final = 2
+QUICK_TLS: Final = 640
 
 
 def quick(cases: tuple[Case, ...]) -> tuple[Case, ...]:
     """Return the cases of a smoke run: one concurrency each, little work."""
     return tuple(
-        case.at_most(QUICK_BULK if case.family == "W4" else QUICK[case.workload])
+        case.at_most(QUICK_BULK if case.family == "W4" else QUICK_TLS if case.tls else QUICK[case.workload])
         for case in cases
         if case.name in QUICK_NAMES
     )
@@ -94,9 +106,9 @@ def chosen(only: str | None) -> tuple[Case, ...]:
     return tuple(case for case in CASES if case.name in names or case.family in names)
 
 
-def growth_cases(*, full: bool) -> tuple[Case, ...]:
-    """Return the cases of the straight-line check: W1 at 64 sessions with 10^4, 10^5 and, in a full run, 10^6 RETRs."""
-    sizes = (10_048, 100_032, 1_000_000) if full else (10_048, 100_032)
+def growth_cases() -> tuple[Case, ...]:
+    """Return the cases of the straight-line check: W1 at 64 sessions with 10^4, 10^5 and 10^6 RETRs."""
+    sizes = (10_048, 100_032, 1_000_000)
     return tuple(Case(f"growth-{n}", f"{n:,} RETRs of 1 KiB", "retr", 64, n) for n in sizes)
 
 

@@ -91,6 +91,9 @@ class Multi:
         handle.setopt(pycurl.NOSIGNAL, 1)
         handle.setopt(pycurl.BUFFERSIZE, BLOCK)
         handle.setopt(pycurl.WRITEFUNCTION, self.downloads.write)
+        if job.ca_file is not None:
+            handle.setopt(pycurl.USE_SSL, pycurl.USESSL_ALL)
+            handle.setopt(pycurl.CAINFO, job.ca_file)
         if job.workload in ("full", "burst"):
             handle.setopt(pycurl.FRESH_CONNECT, 1)
             handle.setopt(pycurl.FORBID_REUSE, 1)

@@ -77,6 +77,48 @@ SIGHTINGS: Final = (
         "421 Timeout.", "vsftpd and others", "an idle session's next command", F.CONTROL_LOST, (C.TRANSFER_STALL,)
     ),
     Sighting(
+        "421 Timeout (900 seconds): closing control connection.",
+        "BSD and inetutils ftpd",
+        "an idle session's next command",
+        F.CONTROL_LOST,
+        (C.TRANSFER_STALL,),
+    ),
+    Sighting(
+        "421 Data timeout. Reconnect. Sorry.",
+        "vsftpd (data_connection_timeout)",
+        "during a transfer",
+        (F.TRANSFER_ABORTED, F.CONTROL_LOST),
+        (C.TRANSFER_STALL,),
+    ),
+    Sighting(
+        "421 Too many connections (...) from this IP",
+        "pure-ftpd (-C)",
+        "greeting",
+        F.BUSY_AT_GREETING,
+        (C.PER_ADDRESS_LIMIT,),
+    ),
+    Sighting(
+        "425 Failed to establish connection.",
+        "vsftpd",
+        "RETR, STOR, LIST",
+        F.DATA_NOT_ESTABLISHED,
+        (C.FIREWALL_NO_HELPER, C.ACTIVE_PORT_REUSED),
+    ),
+    Sighting(
+        "425 Could not open data connection to port ...",
+        "pure-ftpd",
+        "RETR, STOR, LIST in active mode",
+        F.DATA_NOT_ESTABLISHED,
+        (C.FIREWALL_NO_HELPER, C.ACTIVE_PORT_REUSED),
+    ),
+    Sighting(
+        "426 Failure writing network stream.",
+        "vsftpd",
+        "during a download",
+        F.TRANSFER_ABORTED,
+        (C.TRANSFER_STALL,),
+    ),
+    Sighting(
         "421 Service not available, closing control connection.",
         "most servers",
         "greeting or any command",

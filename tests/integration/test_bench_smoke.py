@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,10 @@ sys.path.insert(0, str(ROOT))
 from bench.books import complaints  # noqa: E402 - bench is a folder of the checkout, not an installed package
 from bench.clients import OWN, Client  # noqa: E402
 from bench.programs import build, compiler  # noqa: E402
-from bench.workloads import Case  # noqa: E402
+from bench.records import measure_records  # noqa: E402
+from bench.run import check_tls, tls_sink  # noqa: E402
+from bench.workloads import CASES as BENCH_CASES  # noqa: E402
+from bench.workloads import GOALS, Case  # noqa: E402
 
 WITHIN_S = 60
 CASES = (
@@ -36,9 +42,10 @@ def _compiler(require: Any) -> None:
 
 
 @contextmanager
-def sink() -> Iterator[tuple[subprocess.Popen[str], int]]:
+def sink(*, tls: bool = False) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Run the sink on a loopback port that the kernel chooses."""
-    server = subprocess.Popen([build("sink")], stdout=subprocess.PIPE, text=True)
+    command = tls_sink() if tls else [str(build("sink"))]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert server.stdout is not None
         yield server, json.loads(server.stdout.readline())["port"]
@@ -47,9 +54,10 @@ def sink() -> Iterator[tuple[subprocess.Popen[str], int]]:
         server.communicate()
 
 
+@cache
 def run(client: Client, case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the client and the sink said about one case."""
-    with sink() as (server, port):
+    with sink(tls=case.tls) as (server, port):
         done = subprocess.run(
             [*client.command(case), str(port)], cwd=ROOT, capture_output=True, text=True, timeout=WITHIN_S, check=False
         )
@@ -82,3 +90,32 @@ def test_both_clients_make_the_server_do_the_same_work() -> None:
         _, by_engine = run(ENGINE, case)
         for count in ("sessions", "transfers", "sent", "received"):
             assert by_c[count] == by_engine[count], f"{case.name}: {count}"
+
+
+@pytest.mark.parametrize("workload", ["stor", "full"])
+def test_the_books_of_ftps_balance_and_every_data_connection_resumes(require: Any, workload: str) -> None:
+    require("openssl", shutil.which("openssl") is not None, "no openssl to make a certificate with")
+    case = Case("W1-tls", "transfers over TLS", workload, 2, 6, 300_000, tls=True)
+    answer, served = run(ENGINE, case)
+    assert complaints(case.workload, case.operations, case.sessions, case.size, answer, served) == []
+    assert answer["data_handshakes"] == answer["data_resumed"] == 6
+
+
+def test_a_kept_run_is_a_results_folder_whose_report_can_be_made(tmp_path: Path) -> None:
+    folder = tmp_path / "kept"
+    answer, _ = run(replace(ENGINE, program=(*ENGINE.program, "--keep", str(folder))), CASES[0])
+    measured = measure_records(folder, pictures=False)
+    assert measured["operations"] == answer["operations"] == 48, "login, ten RETRs and quit of four sessions"
+    assert measured["parquet_bytes"] > 0
+    assert measured["report_s"] is not None
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["transfers"]["succeeded"] == 40
+    assert [line["identity"] for line in summary["accounting"] if line["ok"] is False] == []
+
+
+def test_goals_and_the_sum_of_tls_name_cases_that_there_are() -> None:
+    names = {case.name for case in BENCH_CASES}
+    assert {goal.case for goal in GOALS} <= names
+    figures = {name: {"ftpstorm": {"cpu_us_per_op": 30.0 if name.endswith("-tls") else 10.0}} for name in names}
+    assert check_tls(figures)["ratio_to_plain"] == {name: 3.0 for name in names if name.endswith("-tls")}
+    assert check_tls({})["says"] == "not in this run"

@@ -159,9 +159,11 @@ async def test_active_ports_are_taken_in_turn_and_their_own_exhaustion_shows(tmp
     ],
 )
 async def test_a_server_that_does_not_connect_says_why(tmp_path: Path, answers: list[str], word: str) -> None:
+    announced: list[int] = []
+
     async def script(peer: Peer) -> None:
         await peer.login()
-        await peer.expect("PORT")
+        announced.append(_port(await peer.expect("PORT")))
         await peer.send(answers[0])
         if len(answers) > 1:
             await peer.expect("RETR")
@@ -171,6 +173,7 @@ async def test_a_server_that_does_not_connect_says_why(tmp_path: Path, answers: 
     run = await drive(script, tmp_path, client={"mode": "active"})
     assert run.classes() == ["none", word, "none"]
     assert run.operations[1]["control_survived"] == 1
+    assert [run.operations[1]["data_port"]] == announced
 
 
 async def test_a_server_that_never_connects_is_a_timeout_and_its_word_is_still_read(tmp_path: Path) -> None:

@@ -242,6 +242,24 @@ async def test_a_useless_passive_reply_is_a_protocol_error(tmp_path: Path, reply
     assert run.classes() == ["none", "protocol-error", "none"]
 
 
+@pytest.mark.parametrize("host", ["192,0,2,9", "127,0,0,9", "0,0,0,0"])
+async def test_another_host_in_pasv_is_not_followed(tmp_path: Path, host: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.login()
+        await peer.expect("PASV")
+        port = peer.listen()
+        await peer.send(f"227 ok ({host},{port >> 8},{port & 255})")
+        await peer.expect("RETR")
+        data = await peer.accept()
+        await peer.send("150 go")
+        data.close()
+        await peer.send("226 done")
+        await peer.quit()
+
+    run = await drive(script, tmp_path, client={"mode": "pasv"})
+    assert run.classes() == ["none"] * 3
+
+
 async def test_a_third_host_in_pasv_is_refused_where_the_scenario_says_so(tmp_path: Path) -> None:
     async def script(peer: Peer) -> None:
         await peer.login()
@@ -467,6 +485,8 @@ async def test_a_download_that_the_client_closes_first(tmp_path: Path) -> None:
 
 
 async def test_passive_only_asks_and_never_connects(tmp_path: Path) -> None:
+    """The port that was offered is on record all the same."""
+
     async def script(peer: Peer) -> None:
         await peer.login()
         for _ in range(3):
@@ -475,6 +495,7 @@ async def test_passive_only_asks_and_never_connects(tmp_path: Path) -> None:
 
     run = await drive(script, tmp_path, ["login", {"repeat": {"times": 3, "steps": ["pasv-only"]}}, "quit"])
     assert run.classes() == ["none"] * 5
+    assert all(row["passive_port"] > 0 for row in run.operations[1:4])
     assert run.sessions[0]["connects"] == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -246,6 +247,25 @@ def test_a_server_that_never_greets_costs_each_session_its_timeout_and_no_more(t
         assert run.end() == ExitCode.PASS, run.stderr
         summary = run.summary()
     assert failures(summary) == {"greeting-silent": 50}
+
+
+def test_a_generator_out_of_files_is_named_and_makes_the_run_invalid(tmp_path: Path) -> None:
+    """Sessions think, so that they pile up; preflight warned of it, and EMFILE ends nothing but them."""
+    steady = scenario_of()["load"]["steady"] | {"rate": "200/s", "duration": "500ms"}
+    flows = {"download": {"steps": ["login", {"think": "600ms"}, "quit"]}}
+    with server(answer_everything) as (port, _):
+        scenario = write_scenario(tmp_path, **against(port, load={"steady": steady}, flows=flows))
+        with RunningCommand(tmp_path, "run", str(scenario), "-q", "--no-plots") as run:
+            resource.prlimit(run.process.pid, resource.RLIMIT_NOFILE, (80, 80))
+            assert run.end() == ExitCode.INVALID_RUN, run.stderr
+            summary, manifest = run.summary(), run.manifest()
+    (failed,) = failures(summary).items()
+    assert failed[0] == "local-files-exhausted"
+    assert failed[1] + summary["sessions"]["succeeded"] == 100
+    assert summary["diagnosis"]["cause"] == "client-files"
+    assert any("open files" in warning for warning in summary["warnings"])
+    worker = next(process["counts"] for process in manifest["processes"] if process["role"] == "worker-0")
+    assert (worker["open_files_left"], worker["sessions_left"]) == (0, 0)
 
 
 def test_a_server_that_dies_in_the_middle_leaves_a_run_that_ends(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,15 @@ from support.short_run import RunningCommand, scenario_of, wait_for, write_scena
 Require = Callable[[str, bool, str], None]
 
 TIMES = 50
+AT_ONE_TIME = 3
+STARTED, BUILDING, LOADED = ("", 0.5), ("*", 0.6), ("*/spool/worker-0.operations.spool", 0.4)
+"""What must be there under results/, and the longest wait from then on in s: the folder comes before the lab, the spool
+with the first arrival."""
+MOMENTS = (STARTED, BUILDING, LOADED, STARTED, BUILDING)
 SEED = 3
-MARK = "FTPSTORM_TEST_MARK"
+MARK = "LAB_TEST_MARK"
 LAB = {"topology": "routed", "nat": {"ports": "40000-40999"}, "time_wait": "1s"}
-LONG = {"steady": scenario_of()["load"]["steady"] | {"duration": "300s", "graceful_stop": "2s"}}
+LONG = {"steady": scenario_of()["load"]["steady"] | {"rate": "20/s", "duration": "60s", "graceful_stop": "2s"}}
 TIMEOUTS = {"timeouts": {"connect": "1s", "greeting": "1s", "reply": "1s", "data": "1s"}}
 
 
@@ -101,24 +107,42 @@ def test_int_and_term_end_a_lab_in_order(tmp_path: Path, target: dict[str, Any],
 
 
 def test_kill_9_of_any_process_at_any_moment_leaves_nothing(tmp_path: Path, target: dict[str, Any]) -> None:
+    """Each run has namespaces of its own, so several may be killed at one time; none may find what another left."""
     before = machine()
-    chance = random.Random(SEED)
-    for turn in range(TIMES):
-        with MarkedRun(tmp_path, f"turn-{turn}", target=target) as run:
-            time.sleep(chance.uniform(0.05, 2.5))  # the moment is the point: before, while and after the lab comes up
-            victim = chance.choice(sorted(run.processes()))
-            line = Path(f"/proc/{victim}/cmdline")
-            told = line.read_bytes().replace(b"\0", b" ").decode(errors="replace") if line.exists() else "gone"
-            try:
-                os.kill(victim, signal.SIGKILL)
-            except ProcessLookupError:
-                told = "gone"
-            if not any(above in told for above in ("-m ftpstorm run", "ftpstorm.conduct")):
-                run.process.kill()  # a dead worker is survived: the run would drain and report
-            run.process.wait(60)
-            wait_for(lambda run=run: not run.processes(), f"turn {turn}: all gone after kill -9 of {victim}: {told}")
-        assert list(run.temporary.iterdir()) == [], told
-        assert machine() == before, told
+    with ThreadPoolExecutor(AT_ONE_TIME) as pool:
+        turns = [pool.submit(_kill_one, tmp_path, target, turn, before) for turn in range(TIMES)]
+        try:
+            told = [turn.result() for turn in turns]
+        finally:
+            pool.shutdown(cancel_futures=True)
+    of_server = "lab.keeper" if "server" in target else "ftpstorm.emulator"
+    for role in ("ftpstorm run", "conduct", "engine", of_server, "lab.reaper", "sampler"):
+        assert any(role in line for line in told), f"nothing killed {role}: {told}"
+
+
+def _kill_one(folder: Path, target: dict[str, Any], turn: int, before: dict[str, Any]) -> str:
+    """Kill one process of one run and look at what is left; return the command line of the victim."""
+    chance = random.Random(f"{SEED} {turn}")
+    place, (fact, longest_s) = turn // len(MOMENTS), MOMENTS[turn % len(MOMENTS)]
+    with MarkedRun(folder, f"turn-{turn}", target=target) as run:
+        wait_for(lambda: not fact or any(run.out.glob(fact)) or run.process.poll() is not None, f"results/{fact}")
+        assert run.process.poll() is None, run.stderr
+        time.sleep(chance.uniform(0, longest_s))  # the moment is the point: no fact tells it
+        there = sorted(run.processes())
+        victim = there[place % len(there)]  # each in its turn
+        line = Path(f"/proc/{victim}/cmdline")
+        told = line.read_bytes().replace(b"\0", b" ").decode(errors="replace") if line.exists() else "gone"
+        try:
+            os.kill(victim, signal.SIGKILL)
+        except ProcessLookupError:
+            told = "gone"
+        if not any(above in told for above in ("-m ftpstorm run", "ftpstorm.conduct")):
+            run.process.kill()  # a dead worker is survived: the run would drain and report
+        run.process.wait(60)
+        wait_for(lambda: not run.processes(), f"turn {turn}: all gone after kill -9 of {victim}: {told}")
+    assert list(run.temporary.iterdir()) == [], told
+    assert machine() == before, told
+    return told
 
 
 @pytest.mark.parametrize("module", ["ftpstorm.lab.reaper", "ftpstorm.sampler", "ftpstorm.engine"])

@@ -6,6 +6,7 @@ bend it into every story that the report must tell: failures of any class, late 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -78,6 +79,8 @@ class Story:
     fault: Callable[[int, float], Fault | None] = lambda k, at_s: None
     """Fault of session k, due at `at_s`; None for none but the pool's own."""
     lateness_ns: Callable[[int], int] = lambda k: 80 * NS_PER_US + k % 7 * 10 * NS_PER_US
+    stall_ms: int = 3
+    """Longest time that a worker's loop stood still."""
     interrupted: frozenset[int] = frozenset()
     dropped: frozenset[int] = frozenset()
     counters: dict[str, int] = field(default_factory=dict)
@@ -308,12 +311,13 @@ def _samples(folder: Path, story: Story, pool: _Pool, counters: dict[str, tuple[
         spool.append(t_ns, texts.intern_series(host, metric, key), value)
 
     end_ns = until_ns + NS_PER_S
+    began, over, freed = (sorted(use[i] for use in pool.uses) for i in (1, 2, 3))
     for t_ns in range(story.sampled_from_ms * NS_PER_MS, end_ns, 100 * NS_PER_MS):
         share = min(max(t_ns, 0) / until_ns, 1.0) if until_ns else 0.0
         _sample_kernel(put, t_ns, share, counters, story)
         if story.target is None:
-            held = sum(ended <= t_ns < free for _, _, ended, free in pool.uses)
-            in_use = sum(taken <= t_ns < ended for _, taken, ended, _ in pool.uses)
+            held = bisect_right(over, t_ns) - bisect_right(freed, t_ns)
+            in_use = bisect_right(began, t_ns) - bisect_right(over, t_ns)
             for state, count in (
                 (PoolState.FREE, story.ports - held - in_use),
                 (PoolState.LISTENING, 0),
@@ -365,7 +369,7 @@ def _manifest(
                 counts[name] += off
         counts |= {
             "cpu_s": 1.6, "max_rss_bytes": 40_000_000, "lateness_ns": {"p50": 90_000, "p99": 140_000, "max": 900_000},
-            "loop_stall_ns": 3_000_000, "open_files_left": 0, "sessions_left": 0,
+            "loop_stall_ns": story.stall_ms * NS_PER_MS, "open_files_left": 0, "sessions_left": 0,
         }  # fmt: skip
         processes.append(ProcessRecord(role=worker.name, pid=100 + number, counts=counts if done else None))
     sampler = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from ftpstorm.records.reader import Readings
 from validation.curves import distance_of
 from validation.judging import Verdict, compared
 from validation.situations import FILE, read_situations
+from validation.verify import merged
 
 S = 1_000_000_000
 
@@ -90,3 +93,14 @@ situations:
 def test_misspelt_keys_and_names_given_twice_are_refused(old: str, new: str) -> None:
     with pytest.raises(ValueError, match=r"situations\.yaml"):
         read_situations(FILE.read_text(encoding="utf-8").replace(old, new))
+
+
+def test_a_part_of_the_situations_replaces_its_own_rows_and_keeps_the_others() -> None:
+    first, second = (situation.name for situation in read_situations()[:2])
+    before = json.dumps({"situations": [{"name": second, "measured": 1}, {"name": "gone", "measured": 2}]})
+    rows = [{"name": first, "measured": 3}]
+    assert json.loads(merged(rows, before)) == {"situations": [rows[0], {"name": second, "measured": 1}]}
+    assert json.loads(merged([{"name": second, "measured": 4}], before))["situations"] == [
+        {"name": second, "measured": 4}
+    ]
+    assert json.loads(merged(rows, "")) == {"situations": rows}

@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +69,17 @@ def judge_again(situation: Situation, kept: Path) -> Verified:
     return judge_folder(situation, folders[-1])
 
 
-def as_json(verified: Sequence[Verified]) -> str:
-    """Return results/validation.json."""
-    rows = [row.to_json() for each in verified for row in each.rows]
-    return json.dumps({"situations": rows}, indent=1) + "\n"
+def merged(rows: Sequence[Mapping[str, object]], before: str) -> str:
+    """Return results/validation.json with `rows` in it: they replace those of the same situations in `before`.
+
+    `before` is the file's text, "" for none. Situations stand in the order of situations.yaml; those that it no longer
+    has are left out.
+    """
+    kept = json.loads(before)["situations"] if before else []
+    new = {row["name"] for row in rows}
+    place = {situation.name: index for index, situation in enumerate(read_situations())}
+    every = [*(row for row in kept if row["name"] in place and row["name"] not in new), *rows]
+    return json.dumps({"situations": sorted(every, key=lambda row: place[row["name"]])}, indent=1) + "\n"
 
 
 def print_table(verified: Sequence[Verified], console: Console) -> None:
@@ -134,7 +141,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_table(verified, console)
     if not asked.print_only:
         TABLE.parent.mkdir(exist_ok=True)
-        TABLE.write_text(as_json(verified), encoding="utf-8")
+        before = TABLE.read_text(encoding="utf-8") if TABLE.exists() else ""
+        rows_made = [row.to_json() for each in verified for row in each.rows]
+        TABLE.write_text(merged(rows_made, before), encoding="utf-8")
         console.print(f"wrote {TABLE.relative_to(ROOT)}")
         if len(wanted) == len(read_situations()):
             from validation.page import write_page

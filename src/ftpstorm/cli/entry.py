@@ -29,7 +29,7 @@ from ftpstorm.cli.commands import (
     sweep,
     validate,
 )
-from ftpstorm.cli.examples import epilog, first_steps
+from ftpstorm.cli.examples import EXAMPLES, epilog, first_steps
 from ftpstorm.errors import ExitCode, FtpstormError
 
 SIGPIPE_EXIT = 141
@@ -101,13 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _invoke(arguments: list[str] | None) -> int:
     try:
-        result = new_app()(args=arguments, standalone_mode=False)
+        result = new_app()(args=arguments, prog_name="ftpstorm", standalone_mode=False)
         return int(result) if isinstance(result, int) else ExitCode.PASS
     except FtpstormError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except _ClickException as error:
-        print(f"error: {error.format_message()}", file=sys.stderr)
+        print(_usage_error(error), file=sys.stderr)
         return ExitCode.USAGE
     except typer.Exit as ending:
         return ending.exit_code
@@ -119,3 +119,14 @@ def _invoke(arguments: list[str] | None) -> int:
         from ftpstorm.conduct.mishap import report_internal_error
 
         return report_internal_error(error)
+
+
+def _usage_error(error: Any) -> str:
+    """Return what to say of a command line that cannot be parsed, with the command that shows how it is written."""
+    message = str(error.format_message())
+    if message.startswith("Usage: "):  # nothing was asked: the whole help, which is no error's text
+        return message
+    path = error.ctx.command_path if getattr(error, "ctx", None) is not None else "ftpstorm"
+    lines = EXAMPLES.get(path.removeprefix("ftpstorm").strip(), ())
+    example = f"such as: {lines[0]}\n" if message.startswith("Missing ") and lines else ""
+    return f"error: {message}\n{example}options and examples: {path} --help"

@@ -8,7 +8,8 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "run": (
         "ftpstorm run try-later-425",
         "ftpstorm run mine.yaml --set load.steady.rate=50/s --label before",
-        "ftpstorm run mine.yaml --all-variants --metrics 9464",
+        "ftpstorm run mine.yaml --all-variants --repeats 3",
+        "ftpstorm run mine.yaml --metrics 9464",
         "ftpstorm run mine.yaml --markdown $GITHUB_STEP_SUMMARY --json",
         "ftpstorm run ftp://ftp.example.org/file.bin --rate 2/s --duration 30s --allow-target ftp.example.org",
     ),
@@ -34,7 +35,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "ftpstorm serve",
         "ftpstorm serve try-later-425 --port 2121 --set target.emulator.passive_ports=5",
     ),
-    "sample": ("ftpstorm sample --server-port 21 --passive-ports 50000-50100 --out server-samples",),
+    "sample": (
+        "ftpstorm sample --server-port 21 --passive-ports 50000-50100 --out server-samples",
+        "ftpstorm sample --netns 4242 --server-port 21 --duration 1m",
+    ),
     "doctor": ("ftpstorm doctor", "ftpstorm doctor --json", "ftpstorm doctor --calibrate"),
     "probe": ("ftpstorm probe 127.0.0.1:2121", "ftpstorm probe ftp.example.org --allow-target ftp.example.org"),
     "lab": ("ftpstorm lab shell mine.yaml", "ftpstorm lab run mine.yaml -- ss -tan"),

@@ -103,7 +103,7 @@ def write_starter(name: str, folder: Path) -> int:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise UsageError(f"{path} exists already; choose another name") from None
+        raise UsageError(f"{path} exists already; choose another name: ftpstorm init {name}-2") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from None
     print(f"wrote {path}; try it with: ftpstorm run {path}")

@@ -136,6 +136,8 @@ def check_time_wait(refused: str | None) -> Check:
     if refused is None:
         return Check("SOCK_DESTROY", "ok", "ends TIME_WAIT", why)
     mend = "a kernel with CONFIG_INET_DIAG_DESTROY; without it leave `lab.time_wait` out"
+    if "CAP_NET_ADMIN" in refused:
+        mend = "a security profile that leaves CAP_NET_ADMIN in namespaces; without it leave `lab.time_wait` out"
     return Check("SOCK_DESTROY", "warn", refused, why, mend)
 
 

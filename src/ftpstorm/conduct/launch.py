@@ -33,6 +33,7 @@ NAME_MAX: Final = 64
 URL_GRACE_NS: Final = 60 * NS_PER_S
 """How long after its load the run of a URL may still end its last sessions."""
 URL_MAX_SESSIONS: Final = 1000
+REPEATS_MAX: Final = 100
 
 PRECEDENCE: Final = (ExitCode.INTERRUPTED, ExitCode.INVALID_RUN, ExitCode.EXPECTATION_FAILED, ExitCode.PASS)
 """Of several runs' exit codes the first of these that occurs; any other code is an error and outweighs them."""
@@ -47,6 +48,8 @@ class RunOptions:
     overrides: Sequence[str] = ()
     variant: str | None = None
     all_variants: bool = False
+    repeats: int = 1
+    """Runs of each variant asked for. They take turns, so that a drift of the machine meets all alike."""
     target: str | None = None
     workers: int = 1
     shard: str | None = None
@@ -75,16 +78,18 @@ def launch(options: RunOptions) -> int:
     metrics = listen(options.metrics) if options.metrics is not None else None
     if metrics is not None:
         print(f"metrics: {url_of(metrics)}", file=sys.stderr)
-    folders: list[Path] = []
-    for request in requests:
+    columns: list[list[Path]] = [[] for _ in requests]
+    for number in range(options.repeats * len(requests)):
+        column = number % len(requests)
+        request = requests[column]
         private = request.read_scenario().target.emulator is not None
         before = _folders(request.out)
         code = worse(code, supervise(request, private=private, metrics=metrics))
-        folders += sorted(_folders(request.out) - before)[-1:]
+        columns[column] += sorted(_folders(request.out) - before)[-1:]
         if code not in PRECEDENCE or code == ExitCode.INTERRUPTED:
             return code
-    if len(folders) == len(requests) > 1 and not options.quiet:
-        _set_side_by_side(folders, options)
+    if len(requests) > 1 and not options.quiet and all(len(folders) == options.repeats for folders in columns):
+        _set_side_by_side(columns, options)
     return code
 
 
@@ -92,15 +97,16 @@ def _folders(out: str) -> set[Path]:
     return {entry for entry in Path(out).iterdir() if entry.is_dir()} if Path(out).is_dir() else set()
 
 
-def _set_side_by_side(folders: Sequence[Path], options: RunOptions) -> None:
-    """Write the page of before and after: the scenario as it stands beside its variants. It judges nothing."""
+def _set_side_by_side(columns: Sequence[Sequence[Path]], options: RunOptions) -> None:
+    """Write the page of before and after: the scenario as it stands beside its variants, a column each with all of its
+    repeats. It judges nothing."""
     from ftpstorm.conduct.live import View, new_console
     from ftpstorm.report.compare import COMPARE_PAGE, compare_runs
 
-    comparison = compare_runs(folders, plots=options.plots)
+    comparison = compare_runs(columns, plots=options.plots)
     view = View(new_console(stderr=options.json_output))
     view.note(comparison.headline)
-    view.note(f"before and after: {folders[-1] / COMPARE_PAGE}")
+    view.note(f"before and after: {columns[-1][-1] / COMPARE_PAGE}")
 
 
 def worse(one: int, other: int) -> int:
@@ -117,8 +123,10 @@ def plan_requests(options: RunOptions) -> list[RunRequest]:
         raise UsageError("--variant and --all-variants exclude each other")
     if not 1 <= options.workers <= WORKERS_MAX:
         raise UsageError(f"--workers {options.workers}: from 1 to {WORKERS_MAX}")
-    if options.all_variants and options.start_at is not None:
-        raise UsageError("--start-at names one instant: give it with one run, not with --all-variants")
+    if not 1 <= options.repeats <= REPEATS_MAX:
+        raise UsageError(f"--repeats {options.repeats}: from 1 to {REPEATS_MAX}")
+    if (options.all_variants or options.repeats > 1) and options.start_at is not None:
+        raise UsageError("--start-at names one instant: give it with one run, not with --all-variants or --repeats")
     shard = parse_shard(options.shard) if options.shard is not None else (0, 1)
     start_at = parse_start_at(options.start_at, time.time_ns()) if options.start_at is not None else None
     requests: list[RunRequest] = []

@@ -64,24 +64,21 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar of the picture: `taken` of `limit`; `limit` None where it is not known (a bar only where `scale` is)."""
+    """One bar of the picture: `taken` of `limit`; the number alone where `limit` is None (not known)."""
 
     label: str
     taken: int
     limit: int | None
     detail: str = ""
-    scale: int | None = None
-    """What a full bar stands for where there is no limit."""
 
     def draw(self, cells: int, full: str, empty: str) -> str:
         """Return the bar in `cells` characters. Something taken shows at least one, something free at least one."""
-        whole = self.limit or self.scale
-        if not whole:
+        if not self.limit:
             return " " * cells
-        filled = round(cells * min(self.taken / whole, 1.0))
+        filled = round(cells * min(self.taken / self.limit, 1.0))
         if self.taken:
             filled = max(filled, 1)
-        if self.taken < whole:
+        if self.taken < self.limit:
             filled = min(filled, cells - 1)
         return full * filled + empty * (cells - filled)
 
@@ -95,12 +92,10 @@ def bars_of(picture: Picture) -> list[Bar]:
         bars.append(Bar("passive pool", size - picture.pool.get("free", 0), size, ", ".join(states)))
     if picture.ephemeral is not None:
         bars.append(Bar("ephemeral ports", picture.ephemeral, picture.ephemeral_range))
-    most = max(picture.time_wait.values(), default=0)
     for side, count in sorted(picture.time_wait.items()):
-        # A client's TIME_WAIT uses up its ephemeral ports; nothing says how many a server may hold: then the sides
-        # are drawn against the larger.
-        budget = picture.ephemeral_range if side.startswith("client") else None
-        bars.append(Bar(f"TIME_WAIT {side}", count, budget, scale=budget or most))
+        # A client's TIME_WAIT uses up its ephemeral ports; nothing says how many a server may hold, and a bar that is
+        # always full beside others that mean "used up" would.
+        bars.append(Bar(f"TIME_WAIT {side}", count, picture.ephemeral_range if side.startswith("client") else None))
     return bars
 
 
@@ -207,9 +202,8 @@ def render(picture: Picture, *, unicode: bool = True, width: int = 100) -> Rende
         table.add_row("started late by", Text(lateness_text(picture)))
     for bar in bars_of(picture):
         drawn = Text()
-        if bar.limit or bar.scale:
-            spent = bar.limit is not None and bar.taken >= bar.limit
-            drawn.append(bar.draw(cells, full, empty), style="red" if spent else "cyan")
+        if bar.limit:
+            drawn.append(bar.draw(cells, full, empty), style="red" if bar.taken >= bar.limit else "cyan")
             drawn.append("  ")
         drawn.append(f"{bar.taken} of {bar.limit}" if bar.limit else str(bar.taken))
         if bar.detail:

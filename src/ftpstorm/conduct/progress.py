@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from ftpstorm.units import NS_PER_S
+from ftpstorm.units import NS_PER_MS, NS_PER_S
+
+RATE_OVER_MIN_NS: Final = 200 * NS_PER_MS
+"""A rate over less says nothing: one session in the first 4 ms would be 250 a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,13 @@ class RateMeter:
         self._readings: list[tuple[int, int]] = []
 
     def read(self, t_ns: int, count: int) -> float | None:
-        """Take a reading; return events a second since the oldest one in the window, None while there is only one."""
+        """Take a reading; return events a second since the oldest one in the window.
+
+        None until they lie RATE_OVER_MIN_NS apart.
+        """
         if not self._readings or t_ns > self._readings[-1][0]:
             self._readings.append((t_ns, count))
         while len(self._readings) > 2 and self._readings[1][0] <= t_ns - self._window_ns:
             del self._readings[0]
         (first_ns, first), (last_ns, last) = self._readings[0], self._readings[-1]
-        return (last - first) * NS_PER_S / (last_ns - first_ns) if last_ns > first_ns else None
+        return (last - first) * NS_PER_S / (last_ns - first_ns) if last_ns - first_ns >= RATE_OVER_MIN_NS else None

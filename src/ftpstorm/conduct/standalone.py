@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from ftpstorm.errors import ExitCode, UsageError
+from ftpstorm.errors import EnvironmentUnavailableError, ExitCode, UsageError
 from ftpstorm.scenario.gallery import find_scenario
 from ftpstorm.scenario.loader import load_scenario
 from ftpstorm.scenario.target import Emulator
@@ -56,10 +58,13 @@ def sample_kernel(
     duration: str | None,
     server_ports: Sequence[int],
     passive_ports: str | None,
+    netns_of: int | None = None,
 ) -> int:
     """Sample into `out` until INT, TERM or the end of `duration`; print what was counted.
 
-    A person at a terminal reads two lines, a pipe gets all of it as one line of JSON.
+    `netns_of` is a process whose network namespace is watched, such as a container's; None watches our own. A person at
+    a terminal reads two lines, a pipe gets all of it as one line of JSON. Raises UsageError for what was asked wrongly,
+    EnvironmentUnavailableError where the system does not let us into the namespace.
     """
     from ftpstorm.sampler.standalone import sample
 
@@ -70,17 +75,52 @@ def sample_kernel(
     duration_ns = _parsed("--duration", duration, parse_duration) if duration is not None else None
     passive = _parsed("--passive-ports", passive_ports, _range) if passive_ports is not None else range(0)
 
-    async def until_signal() -> dict[str, Any]:
+    async def until_signal(netns: int | None) -> dict[str, Any]:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop.set)
         print(f"sampling into {out}", file=sys.stderr, flush=True)
-        return await sample(out, every_ns, ports_every_ns, duration_ns, server_ports, passive, stop)
+        return await sample(out, every_ns, ports_every_ns, duration_ns, server_ports, passive, stop, netns=netns)
 
-    counts = asyncio.run(until_signal())
+    with _network_of(netns_of) as netns:
+        counts = asyncio.run(until_signal(netns))
     print(describe_sampling(counts, out) if sys.stdout.isatty() else json.dumps(counts))
     return ExitCode.PASS
+
+
+@contextmanager
+def _network_of(pid: int | None) -> Iterator[int | None]:
+    """Hold a descriptor of the network namespace of process `pid`, None being our own.
+
+    Raises UsageError where there is no such process, EnvironmentUnavailableError where its namespace is closed to us.
+    """
+    if pid is None:
+        yield None
+        return
+    from ftpstorm.sampler.netns import call_inside
+
+    try:
+        descriptor = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError):
+        raise UsageError(f"--netns {pid}: there is no process {pid}; `ps -e` lists those that run") from None
+    except PermissionError as error:
+        raise EnvironmentUnavailableError(_closed(pid, error)) from None
+    try:
+        try:
+            call_inside(descriptor, lambda: None)
+        except PermissionError as error:
+            raise EnvironmentUnavailableError(_closed(pid, error)) from None
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _closed(pid: int, error: OSError) -> str:
+    return (
+        f"--netns {pid}: the network namespace of process {pid} is closed to this user ({error.strerror}); "
+        f"run as root, or inside it: nsenter -t {pid} -U --preserve-credentials -n ftpstorm sample"
+    )
 
 
 def describe_sampling(counts: dict[str, Any], out: Path) -> str:

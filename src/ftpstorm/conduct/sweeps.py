@@ -213,8 +213,8 @@ def _table(index: SweepIndex) -> Table:
     from rich.table import Table
 
     table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, header_style="dim")
-    for axis in index.axes:
-        table.add_column(axis.key, overflow="fold")
+    for heading in headings([axis.key for axis in index.axes]):
+        table.add_column(heading, overflow="fold")
     table.add_column(index.metric, justify="right")
     table.add_column("95 % interval", justify="right")
     table.add_column("what ran out", overflow="fold")
@@ -225,6 +225,12 @@ def _table(index: SweepIndex) -> Table:
         value = "-" if cell.value is None else show(cell.value)
         table.add_row(*settings, value, interval, ", ".join(cell.causes))
     return table
+
+
+def headings(keys: Sequence[str]) -> list[str]:
+    """Return the last word of each key, or the whole key where two end alike: a narrow terminal would fold it."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return last if len(set(last)) == len(last) else list(keys)
 
 
 __all__ = ["SWEEP_JSON", "SweepOptions", "sweep"]

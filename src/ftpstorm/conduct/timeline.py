@@ -62,6 +62,7 @@ def _series(simulation: Simulation, t_ns: Ticks) -> Iterator[tuple[Series, Level
     yield Series(client, Metric.TCP_STATE, established), connections
     yield Series(server, Metric.TCP_STATE, waiting), control + data
     yield Series(server, Metric.TCP_STATE, established), connections
+    yield Series(server, Metric.TCP_STATE, TcpState.CLOSE_WAIT.word), levels(seen.server_close_wait, t_ns)
     in_use = levels(seen.client_ports, t_ns)  # connections to different destinations may share one
     yield Series(client, Metric.EPHEMERAL_PORTS, "*"), np.minimum(in_use, ports.ports * ports.sources)
     yield Series(server, Metric.SERVER_SESSIONS, "control"), levels(seen.sessions, t_ns)

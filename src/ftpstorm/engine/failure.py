@@ -20,6 +20,8 @@ class StepFailedError(Exception):
         self.code = code
         self.errno = errno
         self.text = text
+        self.data_port = 0
+        """Local port that was announced in active mode, where the server did not connect to it; 0 for none."""
 
 
 def failed_by_errno(phase: Phase, number: int) -> StepFailedError:

@@ -194,6 +194,8 @@ class Recorded(Fiber):
             stamps = (data.connected_ns, data.first_byte_ns, data.end_ns)
             self.bytes += moved
             counts.bytes += moved
+        elif error is not None:
+            data_port = error.data_port
         return [
             self.load.index,
             self.number,

@@ -89,6 +89,9 @@ async def _be_connected(session: Session, job: Transfer) -> Data:
         data = _watch(session, listener.take(), job)
         data.connected, data.connected_ns = True, listener.accepted_ns
         return data
+    except StepFailedError as failure:
+        failure.data_port = listener.local_port
+        raise
     finally:
         listener.close()
 

@@ -224,10 +224,21 @@ def require_support() -> None:
             if any(each.identity[:2] == mine for each in reaper.dump()):
                 raise EnvironmentUnavailableError("lab.time_wait: the kernel keeps TIME_WAITs that are destroyed")
     except OSError as error:
-        raise EnvironmentUnavailableError(
-            f"lab.time_wait: this kernel does not end TIME_WAIT sockets ({error}); it needs CONFIG_INET_DIAG_DESTROY: "
-            "leave `time_wait` out, or use another kernel"
-        ) from None
+        raise EnvironmentUnavailableError(f"lab.time_wait: {_refused(error)}") from None
+
+
+def _refused(error: OSError) -> str:
+    """Say what the kernel refused, and what to do: it may not know the request, or not allow it to this process."""
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return (
+            f"this process may not end TIME_WAIT sockets ({error}): it takes CAP_NET_ADMIN over the network namespace, "
+            "which every process of a lab has unless a container's security profile takes it away; leave `time_wait` "
+            "out, or allow it"
+        )
+    return (
+        f"this kernel does not end TIME_WAIT sockets ({error}); it needs CONFIG_INET_DIAG_DESTROY: leave `time_wait` "
+        "out, or use another kernel"
+    )
 
 
 def probe() -> str | None:

@@ -6,6 +6,7 @@ whose handshakes follow each other, is `ftpstorm.simulate.listening`'s.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -19,11 +20,45 @@ SOURCE: Final = (
 
 Fate = Literal["none", "ghosts", "resets", "retries", "refusals"]
 """What those beyond the queue see. `ghosts`: connected by a SYN cookie, and the server knows nothing of them; `resets`:
-RST after the handshake; `retries`: SYNs dropped, and sent again after 1, 3, 7, 15 ... s; `refusals`: RST in answer to
+RST after the handshake; `retries`: SYNs dropped, and sent again (`syn_repeats_s`); `refusals`: RST in answer to
 the SYN (Windows)."""
 
-SYN_RETRIES_S: Final = (1, 3, 7, 15, 31, 63)
-"""Seconds after the first SYN at which Linux sends it again (tcp_syn_retries 6); ETIMEDOUT after 127 s."""
+LINEAR_SYNS: Final = 4
+"""Default of tcp_syn_linear_timeouts, since Linux 6.5 (Documentation/networking/ip-sysctl.rst)."""
+LINEAR_SINCE: Final = (6, 5)
+SYN_ACK_REPEATS_S: Final = (1, 3, 7, 15, 31)
+"""Seconds after the SYN at which Linux sends its answer again (tcp_synack_retries 5): never in equal steps."""
+
+
+def syn_repeats_s(retries: int = 6, linear: int = LINEAR_SYNS) -> tuple[int, ...]:
+    """Return the seconds after its first SYN at which a Linux client sends it again.
+
+    `retries` is tcp_syn_retries, 0 or more; `linear` tcp_syn_linear_timeouts, 0 on a kernel that has no such setting:
+    so many repeats come before the steps, of 1 s each, begin to double (net/ipv4/tcp_timer.c, tcp_retransmit_timer).
+    Worked numbers: 1, 2, 3, 4, 5, 7, 11, 19, 35, 67, and ETIMEDOUT after 131 s; with `linear` 0: 1, 3, 7, 15, 31, 63,
+    and ETIMEDOUT after 127 s.
+    """
+    if retries < 0 or linear < 0:
+        raise ValueError("tcp_syn_retries and tcp_syn_linear_timeouts are 0 or more")
+    at, step, repeats = 0, 1, []
+    for sent in range(retries + linear):
+        at += step
+        repeats.append(at)
+        if sent >= linear:
+            step *= 2
+    return tuple(repeats)
+
+
+def linear_syns(kernel_release: str | None) -> int:
+    """Return tcp_syn_linear_timeouts as a kernel has it by default: 0 before Linux 6.5; the newer default if not known.
+
+    `kernel_release` is what uname(2) says, such as ``6.1.0-18-amd64``.
+    """
+    found = re.match(r"(\d+)\.(\d+)", kernel_release or "")
+    if found is not None and (int(found[1]), int(found[2])) < LINEAR_SINCE:
+        return 0
+    return LINEAR_SYNS
+
 
 FAILURE: Final[dict[Fate, tuple[FailureClass, ...]]] = {
     "none": (),
@@ -114,7 +149,7 @@ def backlog_outcome(
     abort_on_overflow=1: resets; off without it: retries. On Windows: refusals.
 
     `admitted` counts at the end of the window. A ghost stays one. Those that retry may be admitted later: at
-    `SYN_RETRIES_S`, where a place is free then.
+    `syn_repeats_s`, where a place is free then.
 
     Worked numbers: 1,500 at once, backlog 511, nobody accepts meanwhile: 512 admitted; 988 ghosts with the defaults,
     988 resets with tcp_syncookies=0 and tcp_abort_on_overflow=1, 988 retries with both 0. Backlog 4,096 with somaxconn
@@ -142,4 +177,4 @@ def _fate(system: str, cookies: int | None, abort: int | None) -> tuple[Fate, st
         )
     if abort:
         return "resets", "tcp_syncookies=0, tcp_abort_on_overflow=1: RST once the handshake finds the queue full"
-    return "retries", "tcp_syncookies=0: SYNs are dropped while the queue is full, and sent again after 1, 3, 7 ... s"
+    return "retries", "tcp_syncookies=0: SYNs are dropped while the queue is full, and sent again from 1 s on"

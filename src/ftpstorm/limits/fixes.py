@@ -204,6 +204,7 @@ _TABLE: Final[dict[Cause, dict[Platform, tuple[Fix, ...]]]] = {
         Platform.ANY: (
             _client("passive mode: the server's 425 is about the client's port of active mode", "none"),
             _client("another port for each transfer: `client.active_ports` wide enough, a PORT before each"),
+            _server("bind port 20 with SO_REUSEADDR before each active connection", "a change of server program"),
         ),
         Platform.WINDOWS_LEGACY: (
             *time_wait_settings(Platform.WINDOWS_LEGACY, SHORT_TIME_WAIT_S, "server"),

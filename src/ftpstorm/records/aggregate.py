@@ -35,6 +35,7 @@ _FAILURE_DTYPE: Final = np.dtype(
         ("text", "<u4"),
         ("local_port", "<u2"),
         ("remote_port", "<u2"),
+        ("unconnected", "?"),
         ("target", "<u2"),
         ("source", "<u2"),
         ("start_ns", "<i8"),
@@ -103,7 +104,8 @@ class Failures:
     """Every failure once: failed operations (each attempt) and sessions that failed outside any operation.
 
     `data["text"]` is an index into `texts`; `t_ns` is when it failed; `local_port` and `remote_port` are those of the
-    connection it concerns, 0 where unknown (a control connection's remote port is that of the target).
+    connection it concerns, 0 where unknown (a control connection's remote port is that of the target). `unconnected`
+    marks a data connection of active mode that never came: `local_port` waited for it, and no remote port is known.
     """
 
     data: Array
@@ -155,6 +157,7 @@ def _add_addresses(part: Array, failed: Array, sessions: Array) -> None:
     )
     part["local_port"] = np.where(control & known, sessions["local_port"][found], part["local_port"])
     part["remote_port"] = np.where(control, 0, part["remote_port"])
+    part["unconnected"] = ~control & (failed["passive_port"] == 0)
 
 
 @dataclass(frozen=True, slots=True)

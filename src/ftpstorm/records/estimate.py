@@ -131,8 +131,8 @@ def _pool_rounds(
             window_to_ns=int(success_ns[count - 1]) if first < count else end_ns,
             periods=periods,
             method="pool rounds",
-            reason=f"the pool of {pool_size} came round {periods} times before the load ended; "
-            f"a rate needs {PERIODS_MIN}",
+            reason=f"the pool of {pool_size} came round {('not once', 'once', 'twice')[periods]} before the load "
+            f"ended; a rate needs {PERIODS_MIN} rounds",
         )
     edge = min(pool_size, differences)
     lowest = sum(int(instant) for instant in success_ns[first : first + edge])

@@ -95,7 +95,7 @@ OPERATIONS: Final = Table(
         Column("errno", "H", "errno of the failure, 0 for none"),
         Column("text", "I", "id of the failure's reply text, 0 for none"),
         Column("passive_port", "H", "remote port of the data connection, 0 for none"),
-        Column("data_port", "H", "local port of the data connection, 0 for none"),
+        Column("data_port", "H", "local port of the data connection, or announced for it in vain; 0 for none"),
         Column("bytes", "q", "payload bytes moved", "B"),
         Column("start_ns", "q", "first command sent", "ns"),
         Column("passive_ns", "q", "reply to PASV/EPSV read (active: to PORT/EPRT)", "ns"),

@@ -22,7 +22,7 @@ from ftpstorm.report.thresholds import expectations, thresholds
 from ftpstorm.report.unknowns import unknowns
 from ftpstorm.report.wording import number
 from ftpstorm.units import NS_PER_S
-from ftpstorm.vocabulary import Status, Verdict
+from ftpstorm.vocabulary import Cause, Status, Verdict
 
 LATEST: Final = "latest"
 
@@ -86,8 +86,13 @@ def summarise(evidence: Evidence) -> Summary:
 def judge(
     evidence: Evidence, generator: Generator, books: list[Identity], checks: list[Check]
 ) -> tuple[Verdict, list[str]]:
-    """Return the verdict and why: invalid before fail before pass."""
-    invalid = [f"{reason}: the load generator was the bottleneck" for reason in generator.invalid]
+    """Return the verdict and why: invalid before fail before pass.
+
+    A generator that was the bottleneck makes no run invalid whose scenario expects the cause `generator`.
+    """
+    expect = evidence.plan.scenario.expect
+    wanted = expect is not None and expect.cause is Cause.GENERATOR
+    invalid = [f"{reason}: the load generator was the bottleneck" for reason in generator.invalid if not wanted]
     invalid += [f"the books do not balance: {book.identity}: {book.left:g} and {book.right:g}"
                 for book in books if book.ok is False and book.left is not None and book.right is not None]  # fmt: skip
     if evidence.status is Status.CUT_SHORT:
@@ -152,8 +157,10 @@ def resolve_run(text: str, results_dir: Path) -> Path:
     named = [path for path in folders if path.name.startswith(text)]
     if len(named) == 1:
         return named[0]
-    known = ", ".join(path.name for path in (named or folders)[-5:])
-    raise UsageError(f"{text}: {'several runs begin so' if named else 'no folder, label or run of that name'}; {known}")
+    among = named or folders
+    known = ", ".join(path.name for path in among[-5:])
+    there = f"{results_dir} has {known}{f' and {len(among) - 5} older' if len(among) > 5 else ''}"
+    raise UsageError(f"{text}: {'several runs begin so' if named else 'no folder, label or run of that name'}; {there}")
 
 
 def _started(folder: Path) -> str:

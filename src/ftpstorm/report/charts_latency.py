@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from ftpstorm.report.evidence import Evidence
-from ftpstorm.report.plots import BLUE, GREY, INK, ORANGE, SKY, VERMILLION, Drawing, figure, time_axis
+from ftpstorm.report.plots import BLUE, GREY, INK, ORANGE, SKY, VERMILLION, Drawing, figure, log_scale, time_axis
 from ftpstorm.report.summary import Summary
 from ftpstorm.report.wording import milliseconds
 
@@ -89,13 +89,11 @@ def latency_time(evidence: Evidence, summary: Summary) -> Drawing | None:
     view = graph.views[0]
     panel = view.panels[0]
     made, (axes,) = figure(1, 3.8)
-    axes.set_yscale("log")
     looks = ((BLUE, "o"), (SKY, "D"), (ORANGE, "s"), (VERMILLION, "_"))
     for line, (colour, shape) in zip(panel.lines, looks, strict=True):
         values = np.maximum(line.values, SHORTEST_MS)
         axes.plot(panel.x, values, color=colour, marker=shape, markersize=4, linewidth=1.2, label=line.label)
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    axes.yaxis.set_minor_formatter("")
+    log_scale(axes, "y")
     axes.set_ylabel("milliseconds (log scale)")
     axes.legend(loc="upper right", ncols=4, fontsize=9)
     time_axis(axes, evidence)

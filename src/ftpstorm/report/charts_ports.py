@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import cycle
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from ftpstorm.report.plots import (
     GREEN,
     GREY,
     ORANGE,
+    PURPLE,
+    SKY,
     VERMILLION,
     Drawing,
     end_label,
@@ -27,6 +30,9 @@ from ftpstorm.vocabulary import Metric, PoolState
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_CLIENTS: Final = (BLUE, SKY, PURPLE, GREEN)
+"""Colours of client hosts, in turn."""
 
 
 def pool(evidence: Evidence, summary: Summary) -> Drawing | None:
@@ -98,24 +104,29 @@ def pool_title(evidence: Evidence, free: Readings, size: int) -> str:
 
 
 def ports(evidence: Evidence, summary: Summary) -> Drawing | None:
-    """Kernel state: the client's ephemeral ports against their ceiling, and TIME_WAIT on each side."""
-    ephemeral = evidence.run.samples.one(Metric.EPHEMERAL_PORTS, host="client", key="*")
-    waiting = {
-        side: evidence.run.samples.one(Metric.TCP_STATE, host=side, key="time-wait") for side in ("client", "server")
-    }
+    """Kernel state: each client host's ephemeral ports against their ceiling, and TIME_WAIT on each host."""
+    ephemeral = _by_host(evidence, Metric.EPHEMERAL_PORTS, "client", "*")
+    waiting = {side: _by_host(evidence, Metric.TCP_STATE, side, "time-wait") for side in ("client", "server")}
     total = evidence.run.samples.one(Metric.SOCKSTAT, key="tw")
-    if ephemeral is None and total is None and not any(waiting.values()):
+    if not ephemeral and total is None and not any(waiting.values()):
         return None
     made, (upper, lower) = figure(2, 6.2)
     _ephemeral(upper, evidence, ephemeral)
     _time_wait(lower, waiting, total)
-    last = max((int(readings.t_ns[-1]) for readings in (ephemeral, total) if readings is not None), default=0)
+    drawn = [*ephemeral.values(), *([] if total is None else [total])]
+    last = max((int(readings.t_ns[-1]) for readings in drawn), default=0)
     time_axis(lower, evidence, to_ns=max(last, evidence.shown_ns))
     title, waited = ports_title(evidence), wait_title(evidence)
     upper.set_title(title)
     lower.set_title(waited)
     title = f"{title}. {waited}"
     return Drawing(made, title, f"Kernel state over time: ephemeral ports in use and sockets in TIME_WAIT. {title}.")
+
+
+def _by_host(evidence: Evidence, metric: Metric, side: str, key: str) -> dict[str, Readings]:
+    """Return a series of every host of a side that has readings, by the host's name."""
+    found = evidence.run.samples.select(metric, host=side, key=key)
+    return {series.host: readings for series, readings in found.items() if len(readings)}
 
 
 def ports_title(evidence: Evidence) -> str:
@@ -136,13 +147,15 @@ def wait_title(evidence: Evidence) -> str:
     return f"TIME_WAIT gathers on the {side}'s side: up to {number(peaks[side])}"
 
 
-def _ephemeral(axes: Axes, evidence: Evidence, readings: Readings | None) -> None:
+def _ephemeral(axes: Axes, evidence: Evidence, hosts: dict[str, Readings]) -> None:
     _, budget = evidence.client_ports
     axes.set_yscale("symlog", linthresh=1)
     axes.set_ylabel("client's ephemeral ports\nin use (log scale)")
-    if readings is not None:
-        axes.plot(*thin(readings.t_ns, readings.value), color=BLUE, linewidth=1.8, drawstyle="steps-post")
-    else:
+    for (name, readings), colour in zip(hosts.items(), cycle(_CLIENTS), strict=False):
+        axes.plot(*thin(readings.t_ns, readings.value), color=colour, linewidth=1.8, drawstyle="steps-post", label=name)
+    if len(hosts) > 1:
+        axes.legend(loc="lower right", ncols=4, fontsize=9)
+    if not hosts:
         axes.text(0.5, 0.4, "not sampled", transform=axes.transAxes, ha="center", color=GREY)
     if budget:
         axes.axhline(budget, color=VERMILLION, linestyle=(0, (6, 3)), linewidth=1.8)
@@ -154,15 +167,15 @@ def _ephemeral(axes: Axes, evidence: Evidence, readings: Readings | None) -> Non
     axes.yaxis.set_minor_formatter("")
 
 
-def _time_wait(axes: Axes, waiting: dict[str, Readings | None], total: Readings | None) -> None:
+def _time_wait(axes: Axes, waiting: dict[str, dict[str, Readings]], total: Readings | None) -> None:
     if total is not None:
         t_s, values = thin(total.t_ns, total.value)
         axes.plot(t_s, values, color=GREY, linewidth=1.2, label="all, as /proc/net/sockstat counts them")
-    for (side, readings), colour, dashes in zip(waiting.items(), (BLUE, ORANGE), ("--", "-"), strict=True):
-        if readings is not None and len(readings):
+    for hosts, colours, dashes in zip(waiting.values(), (_CLIENTS, (ORANGE,)), ("--", "-"), strict=True):
+        for (name, readings), colour in zip(hosts.items(), cycle(colours), strict=False):
             axes.plot(
                 *thin(readings.t_ns, readings.value), color=colour, linestyle=dashes, linewidth=2,
-                label=f"on the {side}'s ports (most: {number(float(readings.value.max()))})",
+                label=f"on the {name}'s ports (most: {number(float(readings.value.max()))})",
             )  # fmt: skip
     axes.set_ylabel("sockets in TIME_WAIT")
     axes.yaxis.set_major_formatter(lambda value, _: number(value))

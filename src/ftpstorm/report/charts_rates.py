@@ -26,7 +26,7 @@ from ftpstorm.report.plots import (
     time_axis,
 )
 from ftpstorm.report.summary import Summary
-from ftpstorm.report.wording import count_of, number, per_second, seconds
+from ftpstorm.report.wording import count_of, milliseconds, number, per_second, seconds
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import FailureClass
 
@@ -129,11 +129,18 @@ def _reference_lines(axes: Axes, evidence: Evidence, summary: Summary, limit: Li
 
 def _assumptions(limit: Limit) -> str:
     values = ", ".join(
-        f"{name} = {number(symbol.value)} {symbol.unit}".strip()
+        f"{name} = {_readable(symbol.value, symbol.unit)}"
         for name, symbol in limit.symbols.items()
         if symbol.value is not None
     )
     return f"limit {per_second(limit.per_s)}: {limit.equation}, {values}"
+
+
+def _readable(value: float, unit: str) -> str:
+    """Return a value with its unit, a time below 0.1 s in ms: nobody reads ``0.000652 s`` at a glance."""
+    if unit == "s" and 0 < value < 0.1:
+        return f"{milliseconds(1000 * value)} ms"
+    return f"{number(value)} {unit}".strip()
 
 
 def throughput_title(evidence: Evidence, summary: Summary, limit: Limit | None) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.finding import Against, Finding, Kind, Rule, Sign
+from ftpstorm.report.modelled import model_says
 from ftpstorm.report.remedies import remedies
 from ftpstorm.report.rules import RULES
 from ftpstorm.report.summary import Confidence, Diagnosis, Generator, RuledOut
@@ -58,12 +59,20 @@ def diagnose(evidence: Evidence, generator: Generator, rules: tuple[Rule, ...] =
             found.append((rule.cause, result))
         elif isinstance(result, Against):
             ruled_out.append(RuledOut(cause=rule.cause, evidence=list(result.evidence)))
+    told = model_says(evidence)
+    if told is not None and told[0] is Cause.UNKNOWN:
+        found, ruled_out = [], []
+    elif told is not None and told[0] not in {cause for cause, _ in found}:
+        found.append(told)
+        ruled_out = [item for item in ruled_out if item.cause is not told[0]]
     findings, outdone = _ranked(evidence, found)
     ruled_out += outdone
     total = len(evidence.failures)
     chief = findings[0][1] if findings else None
     enough = _accounted(evidence, findings) >= EXPLAINED_SHARE * total
-    if chief is None or not (chief.overrides or (chief.explains and enough)):
+    if told is not None and told[0] is Cause.UNKNOWN:
+        findings = [told]
+    elif chief is None or not (chief.overrides or (chief.explains and enough)):
         left = _unexplained(evidence) if total or not len(evidence.started) else None
         findings.insert(0, (Cause.UNKNOWN, left) if left is not None else _none(evidence))
     (cause, finding), *rest = findings

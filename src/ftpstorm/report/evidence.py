@@ -374,6 +374,13 @@ class Evidence:
         return None if free is None or self.pool_size is None else self.pool_size - int(free.value.min())
 
     @cached_property
+    def passive_offers(self) -> Array:
+        """Records of all operations that the server gave a passive port, those that never connect to it included."""
+        rows = self.operations
+        offered: Array = rows[(rows["passive_port"] != 0) & np.isin(rows["mode"], (DataMode.PASV, DataMode.EPSV))]
+        return offered
+
+    @cached_property
     def passive_transfers(self) -> Array:
         """Records of the transfers that the server gave a passive port, those of active mode left out."""
         rows = self.transfers

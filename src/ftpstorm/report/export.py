@@ -1,7 +1,8 @@
 """Records as text for other programs: NDJSON or CSV, a batch at a time, words for numbers, UTC beside relative time.
 
 Columns are those of docs/records.md with these differences: an instant `x_ns` becomes `x_s`, seconds after the start;
-`utc` says when the row begins; a load has its name; what was absent (a port or code of 0, an unknown) is null.
+`utc` says when the row begins; a load has its name; what was absent (a port or code of 0, an unknown, a value that is
+no finite number) is null.
 """
 
 from __future__ import annotations
@@ -144,6 +145,8 @@ def _translated(batch: pa.RecordBatch, table: Table, manifest: Manifest, loads: 
             columns[name] = pc.if_else(pc.less(column, 0), None, pc.equal(column, 1))
         elif name in _ZERO_IS_NONE:
             columns[name] = pc.if_else(pc.equal(column, 0), None, column)
+        elif pa.types.is_floating(column.type):
+            columns[name] = pc.if_else(pc.is_finite(column), column, None)  # JSON has neither NaN nor infinity
         else:
             columns[name] = column
         if name == "errno":

@@ -122,7 +122,8 @@ def _failure(evidence: Evidence, group: FailureGroup) -> Failure:
 def _example(evidence: Evidence, row: np.void) -> Example:
     address = evidence.address(int(row["target"]))
     local_port = int(row["local_port"])
-    remote_port = int(row["remote_port"]) or (address[1] if address else 0)
+    control_port = 0 if address is None or row["unconnected"] else address[1]
+    remote_port = int(row["remote_port"]) or control_port
     sources = evidence.plan.scenario.client.addresses
     source = sources[int(row["source"])] if int(row["source"]) < len(sources) else "*"
     ports = [f"tcp.port == {port}" for port in (local_port, remote_port) if port]

@@ -26,15 +26,24 @@ LATE_SHARE: Final = 0.05
 """So many of the planned arrivals may start more than LATE_MS late."""
 LATE_MIN: Final = 20
 """Fewer sessions than this have no meaningful median or share."""
+STALL_MS: Final = 1000.0
+"""A worker whose loop stands still for less at one time is no reason: on a busy machine some do."""
 BUSY_SHARE: Final = 0.95
 """A worker has one core: a second in which it used more of it than this was full."""
 BUSY_SECONDS_SHARE: Final = 0.5
 """A worker is saturated when so many of the seconds were full."""
 
-CLIENT_CAUSES: Final = frozenset(
-    {Cause.CLIENT_EPHEMERAL_PORTS, Cause.CLIENT_BIND_HABIT, Cause.CLIENT_FILES, Cause.GENERATOR}
-)
-"""Causes on the client's side: a scenario that expects one wants the generator to run out."""
+RAN_OUT: Final = "the load generator's own host ran out"
+"""End of a reason that names what ran out; all others say that the generator was too slow."""
+
+WANTED_BY: Final = {
+    FailureClass.LOCAL_PORTS_EXHAUSTED: frozenset(
+        {Cause.CLIENT_EPHEMERAL_PORTS, Cause.CLIENT_BIND_HABIT, Cause.GENERATOR}
+    ),
+    FailureClass.LOCAL_FILES_EXHAUSTED: frozenset({Cause.CLIENT_FILES, Cause.GENERATOR}),
+    FailureClass.LOCAL_BUFFERS_EXHAUSTED: frozenset({Cause.GENERATOR}),
+}
+"""For each failure of the generator's own host, the causes whose expectation means that just this is wanted."""
 
 
 def generator_health(evidence: Evidence) -> Generator:
@@ -52,6 +61,7 @@ def generator_health(evidence: Evidence) -> Generator:
     left, saturated = _headroom(evidence)
     headroom, basis = _with_basis(evidence, left)
     stalls = [(worker.counts or {}).get("loop_stall_ns") for worker in evidence.workers]
+    stall_ms = max((stall / NS_PER_MS for stall in stalls if stall is not None), default=None)
     moved = len(evidence.transfers)
     return Generator(
         cpu_s=cpu_s,
@@ -61,8 +71,8 @@ def generator_health(evidence: Evidence) -> Generator:
         headroom=headroom,
         headroom_basis=basis,
         saturated=saturated,
-        loop_stall_ms=max((stall / NS_PER_MS for stall in stalls if stall is not None), default=None),
-        invalid=_invalid(evidence, lateness),
+        loop_stall_ms=stall_ms,
+        invalid=_invalid(evidence, lateness, stall_ms),
         notes=_notes(evidence, saturated),
     )
 
@@ -78,9 +88,9 @@ def _lateness(late_ns: Instants) -> LatenessMs:
     return LatenessMs(n=len(late_ns), p50=p50, p95=p95, p99=p99, max=most, late_share=share)
 
 
-def _invalid(evidence: Evidence, lateness: LatenessMs) -> list[str]:
+def _invalid(evidence: Evidence, lateness: LatenessMs, stall_ms: float | None) -> list[str]:
     reasons = [
-        f"{evidence.failure_counts[failure]} x {failure.word}: the load generator's own host ran out"
+        f"{evidence.failure_counts[failure]} x {failure.word}: {RAN_OUT}"
         for failure in sorted(GENERATOR_CLASSES)
         if failure in evidence.failure_counts and not _expected(evidence, failure)
     ]
@@ -94,7 +104,21 @@ def _invalid(evidence: Evidence, lateness: LatenessMs) -> list[str]:
                 f"{lateness.late_share:.1%} of the sessions started more than {LATE_MS:.0f} ms late "
                 f"(allowed: {LATE_SHARE:.0%})"
             )
+    if stall_ms is not None and stall_ms > (allowed := _stall_allowed_ms(evidence)):
+        reasons.append(
+            f"a worker stood still for {stall_ms:,.0f} ms at one time (allowed: {allowed:,.0f} ms): what came "
+            "meanwhile was read that late"
+        )
     return reasons
+
+
+def _stall_allowed_ms(evidence: Evidence) -> float:
+    """Return how long a worker may stand still: no larger part of the load's time than sessions may be late by number,
+    and no longer than the shortest timeout, which could pass unseen; but STALL_MS in any case."""
+    timeouts = evidence.plan.scenario.client.timeouts
+    shortest_ns = min(timeouts.connect, timeouts.greeting, timeouts.reply, timeouts.data)
+    share_ns = LATE_SHARE * (evidence.load_end_ns - evidence.load_start_ns)
+    return max(STALL_MS, min(share_ns, shortest_ns) / NS_PER_MS)
 
 
 def _expected(evidence: Evidence, failure: FailureClass) -> bool:
@@ -105,7 +129,7 @@ def _expected(evidence: Evidence, failure: FailureClass) -> bool:
     condition = expect.failures.get(failure.word)
     if condition is not None and parse_expression(condition).holds(evidence.failure_counts[failure]):
         return True
-    return expect.cause in CLIENT_CAUSES
+    return expect.cause in WANTED_BY[failure]
 
 
 def _notes(evidence: Evidence, saturated: bool | None) -> list[str]:

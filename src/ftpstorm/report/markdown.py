@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Final
 
 from ftpstorm.errors import UsageError
-from ftpstorm.report.summary import Check, Failure, Summary
-from ftpstorm.report.wording import DASH, milliseconds, number, per_second, percent
+from ftpstorm.report.summary import Check, Failure, Summary, verdict_shown
+from ftpstorm.report.wording import DASH, errno_words, milliseconds, number, per_second, percent
 from ftpstorm.vocabulary import LATENCY_PHASES, Status
 
 MARKDOWN: Final = "summary.md"
 FAILURES_SHOWN: Final = 10
-SYMBOLS: Final = {"pass": "\N{WHITE HEAVY CHECK MARK}", "fail": "\N{CROSS MARK}", "invalid": "\N{WARNING SIGN}"}
+SYMBOLS: Final = {
+    "pass": "\N{WHITE HEAVY CHECK MARK}",
+    "fail": "\N{CROSS MARK}",
+    "invalid": "\N{WARNING SIGN}",
+    "interrupted": "\N{WARNING SIGN}",
+}
 
 _SPECIAL: Final = str.maketrans({character: f"\\{character}" for character in r"\`*_[]<>|#~&"})
 
@@ -49,7 +54,7 @@ def append_markdown(path: Path, summary: Summary) -> None:
 
 def _lines(summary: Summary) -> Iterator[str]:
     name = summary.scenario + (f" ({summary.variant})" if summary.variant else "")
-    verdict = summary.verdict.value
+    verdict = verdict_shown(summary)
     yield f"## {SYMBOLS[verdict]} {_text(name)}: {verdict.upper()}"
     yield ""
     yield f"**{_text(summary.headline)}**"
@@ -130,7 +135,7 @@ def _failures(summary: Summary) -> Iterator[str]:
 def _example(failure: Failure) -> str:
     if failure.example.reply:
         return _code(failure.example.reply)
-    return f"errno {failure.errno}" if failure.errno else ""
+    return errno_words(failure.errno) if failure.errno else ""
 
 
 def _latencies(summary: Summary) -> Iterator[str]:

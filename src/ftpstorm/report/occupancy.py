@@ -90,7 +90,7 @@ def _states(evidence: Evidence, host: str) -> dict[str, int | None]:
 
 def passive_ports_of(evidence: Evidence) -> PassivePorts:
     """Return what the passive replies showed of the server's range."""
-    rows = evidence.passive_transfers
+    rows = evidence.passive_offers
     rows = rows[np.argsort(rows["passive_ns"], kind="stable")]
     ports = rows["passive_port"].astype(np.int64)
     distinct = np.unique(ports)
@@ -106,7 +106,7 @@ def passive_ports_of(evidence: Evidence) -> PassivePorts:
         declared_range=declared,
         outside_range=outside,
         order=_order(ports, len(distinct)),
-        reuse_interval_s=_reuse_interval_s(rows),
+        reuse_interval_s=_reuse_interval_s(evidence.passive_transfers),
         range_estimate=(int(distinct[0]), int(distinct[-1])) if complete else None,
     )
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.finding import Against, Finding, Rule, Sign
+from ftpstorm.report.generator import RAN_OUT
 from ftpstorm.report.remedies import remedies
 from ftpstorm.report.rules_active import active_port_reused, data_connection_in_use
 from ftpstorm.report.rules_backlog import backlog_ghost, backlog_syn_refused, reset_after_accept, slow_accept
@@ -29,7 +30,7 @@ from ftpstorm.vocabulary import GENERATOR_CLASSES, Cause, Side
 
 
 def _generator(evidence: Evidence, generator: Generator) -> Finding | Against | None:
-    late = [reason for reason in generator.invalid if "late" in reason]
+    late = [reason for reason in generator.invalid if not reason.endswith(RAN_OUT)]
     if not late:
         p99 = generator.lateness_ms.p99
         if p99 is None:

@@ -141,7 +141,7 @@ class SidePorts(SummaryModel):
     syn_recv_peak: int | None = None
     accept_queue_peak: int | None = None
     budget: int | None = None
-    """Ports there are."""
+    """Ports there are; of client and router to one destination, so that with several more than these may be in use."""
 
 
 class Ports(SummaryModel):
@@ -369,6 +369,15 @@ class Summary(SummaryModel):
     def failure_count(self, failure_class: str) -> int:
         """Return how many failures are of a class."""
         return sum(failure.count for failure in self.failures if failure.class_ == failure_class)
+
+
+def verdict_shown(summary: Summary) -> str:
+    """Return the word that a person reads first: the verdict, but ``interrupted`` for a pass of a part of the plan.
+
+    What held until somebody stopped the run need not have held to its end: a green "pass" would say more than is known.
+    """
+    passed_so_far = summary.status is Status.INTERRUPTED and summary.verdict is Verdict.PASS
+    return Status.INTERRUPTED.value if passed_so_far else summary.verdict.value
 
 
 def exit_code(summary: Summary) -> ExitCode:

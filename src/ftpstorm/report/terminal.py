@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ftpstorm.report.summary import Check, Summary
-from ftpstorm.report.wording import count_of, milliseconds, number, per_second, percent
+from ftpstorm.report.summary import Check, Summary, verdict_shown
+from ftpstorm.report.wording import count_of, errno_words, milliseconds, number, per_second, percent
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.table import Table
 
-STYLES: Final = {"pass": "bold green", "fail": "bold red", "invalid": "bold yellow"}
+STYLES: Final = {"pass": "bold green", "fail": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
 PHASES_SHOWN: Final = ("control_connect", "login", "passive", "data_connect", "transfer", "session")
 FAILURES_SHOWN: Final = 8
 
@@ -21,12 +21,12 @@ def summary_table(summary: Summary) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    verdict = summary.verdict.value
+    shown = verdict_shown(summary)
     opening = Text.assemble(
-        (f" {verdict.upper()} ", f"{STYLES[verdict]} reverse"), " ", (summary.headline, "bold"), overflow="fold"
+        (f" {shown.upper()} ", f"{STYLES[shown]} reverse"), " ", (summary.headline, "bold"), overflow="fold"
     )
     parts: list[RenderableType] = [opening]
-    parts += [Text(f"  - {reason}", style=STYLES[verdict]) for reason in summary.verdict_reasons]
+    parts += [Text(f"  - {reason}", style=STYLES[shown]) for reason in summary.verdict_reasons]
     parts += [Text(), _figures(summary)]
     if summary.failures:
         parts.append(_failures(summary))
@@ -77,7 +77,7 @@ def _figures(summary: Summary) -> Table:
 def _failures(summary: Summary) -> Table:
     made = _table(("failures", "left"), ("count", "right"), ("control survived", "right"), ("example", "left"))
     for failure in summary.failures[:FAILURES_SHOWN]:
-        what = failure.example.reply or (f"errno {failure.errno}" if failure.errno else failure.phase)
+        what = failure.example.reply or (errno_words(failure.errno) if failure.errno else failure.phase)
         made.add_row(failure.class_, number(failure.count), number(failure.control_survived), what)
     rest = summary.failures[FAILURES_SHOWN:]
     if rest:
@@ -92,9 +92,14 @@ def _checks(summary: Summary) -> Table:
     for check in (*summary.expectations, *summary.thresholds):
         result = Text("ok", style="green") if check.ok else Text(f"FAILED {check.reason or ''}".rstrip(), style="red")
         made.add_row(check.name, check.condition, _measured(check), result)
+    if not (summary.expectations or summary.thresholds):
+        made.add_row("expect, thresholds", "the scenario has none", "", Text("nothing demanded", style="yellow"))
     unbalanced = [book for book in summary.accounting if book.ok is False]
     checked = sum(book.ok is not None for book in summary.accounting)
-    result = Text("ok", style="green") if not unbalanced else Text("FAILED", style="red")
+    if unbalanced:
+        result = Text("FAILED", style="red")
+    else:
+        result = Text("ok", style="green") if checked else Text("not checkable", style="yellow")
     made.add_row(
         "books balance", f"{checked} of {len(summary.accounting)} checkable", number(checked - len(unbalanced)), result
     )

@@ -82,9 +82,14 @@ def aborted(abort: Abort) -> str:
 
 
 def expectations(evidence: Evidence, cause: str) -> list[Check]:
-    """Return every expectation of the scenario: `cause` is the diagnosed one."""
+    """Return every expectation of the scenario: `cause` is the diagnosed one.
+
+    None where a simulation leaves open what runs out: what the model has no part for it cannot be held to.
+    """
+    from ftpstorm.report.modelled import left_open  # what judges live batches loads no evidence
+
     expect = evidence.plan.scenario.expect
-    if expect is None:
+    if expect is None or left_open(evidence) is not None:
         return []
     checks: list[Check] = []
     if expect.cause is not None:

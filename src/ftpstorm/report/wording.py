@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from ftpstorm.units import NS_PER_S
 
 DASH = "\N{EN DASH}"
@@ -17,6 +19,12 @@ def seconds(t_ns: float) -> str:
     """Return an instant or a duration in seconds with sensible digits: ``0.21 s``, ``12.3 s``, ``340 s``."""
     value = t_ns / NS_PER_S
     return f"{value:.2f} s" if abs(value) < 10 else f"{value:.1f} s" if abs(value) < 100 else f"{value:.0f} s"
+
+
+def errno_words(code: int) -> str:
+    """Return ``errno 111 (ECONNREFUSED)``; the number alone where this system has no name for it."""
+    name = errno.errorcode.get(code)
+    return f"errno {code} ({name})" if name else f"errno {code}"
 
 
 def per_second(rate: float | None) -> str:

@@ -147,7 +147,9 @@ def _suggest(text: str, folder: Path | None) -> str:
     except UsageError:
         return ""
     match = closest(Path(text).stem, names)
-    return f"; the gallery has {match!r}: give that name without a path" if match else ""
+    if match:
+        return f"; the gallery has {match!r}: give that name without a path"
+    return "; `ftpstorm init` writes a scenario to start from, `ftpstorm scenarios` lists what there is"
 
 
 def _words(value: Any) -> str:

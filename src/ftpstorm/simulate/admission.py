@@ -9,21 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final
 
-from ftpstorm.limits.backlog import SYN_RETRIES_S
+from ftpstorm.limits.backlog import SYN_ACK_REPEATS_S
 from ftpstorm.records.schema import ABSENT
 from ftpstorm.simulate.listening import Answer
 from ftpstorm.simulate.pool import Places
 from ftpstorm.simulate.serving import ECONNRESET
 from ftpstorm.simulate.way import ECONNREFUSED
-from ftpstorm.units import NS_PER_S
+from ftpstorm.units import NS_PER_MS, NS_PER_S
 from ftpstorm.vocabulary import FailureClass, Phase, Side
 
 if TYPE_CHECKING:
     from ftpstorm.simulate.session import Session
 
+TIMER_STEP_NS: Final = 32 * NS_PER_MS
+"""Linux lets timers of a second go in groups so far apart, each a little late: 8 jiffies at 250 Hz
+(kernel/time/timer.c, those of 64 to 511 jiffies). So SYNs that were sent one after the other are repeated many at
+once."""
+
 Going = Generator[int, None, bool]
 
-_RETRIES_NS: Final = tuple(after * NS_PER_S for after in SYN_RETRIES_S)
+_SYN_ACKS_NS: Final = tuple(after * NS_PER_S for after in SYN_ACK_REPEATS_S)
 
 
 def admit(session: Session) -> Going:
@@ -63,8 +68,8 @@ def _counted(session: Session, places: Places) -> bool:
 def _try(session: Session, start: int, take: Callable[[int], bool]) -> Going:
     """Send SYN, and again when no answer comes, until `take(instant)` succeeds or the client's patience is over."""
     deadline = start + session.world.timeouts.connect
-    for after in (0, *_RETRIES_NS):
-        at = start + after
+    for after in (0, *session.world.client.syn_repeats_ns):
+        at = start + after if not after else -(-(start + after) // TIMER_STEP_NS) * TIMER_STEP_NS
         if at > min(deadline, session.load.cut_ns):
             break
         if after:
@@ -108,7 +113,7 @@ def _queue(session: Session) -> Going:
             session.keeper = None
             session.first = (FailureClass.GREETING_RESET, Phase.GREETING, 0, 0, ECONNRESET, 0)
             return False
-        for after in _RETRIES_NS:
+        for after in _SYN_ACKS_NS:
             if (at := sent + after + trip) > min(deadline, session.load.cut_ns):
                 break
             yield at

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from ftpstorm.limits.ports import EADDRINUSE
 from ftpstorm.records.schema import ABSENT
+from ftpstorm.simulate.pool import NEVER_NS
 from ftpstorm.simulate.serving import Failure
 from ftpstorm.simulate.stages import Stage
 from ftpstorm.units import NS_PER_S
@@ -25,8 +26,6 @@ NO_BACKEND: Final[Failure] = (FailureClass.TRANSFER_ABORTED, Phase.FIRST_BYTE, 1
 """A front end without a local port towards its back end refuses the transfer."""
 STILL_IN_USE: Final[Failure] = (FailureClass.DATA_NOT_ESTABLISHED, Phase.FINAL_REPLY, 1, 425, 0, 0)
 """The session's previous data connection counts as still in use: the server refuses the transfer command."""
-NEVER_NS: Final = 1 << 46
-"""Later than any run ends, and small enough to leave a port number room beside it."""
 
 SUCCEEDED = int(Outcome.SUCCEEDED)
 FAILED = int(Outcome.FAILED)
@@ -143,6 +142,8 @@ def transfer(
     if world.pool is not None and not session.own_port:
         leaked = world.leaks(keeper)
         free = NEVER_NS if leaked else world.passive_free_ns(stage, closed, keeper)
+        if leaked:
+            world.occupancies.server_close_wait.add(closed, free)
         world.pool.release_at(port, free)
         world.occupancies.passive_pool.add(asked, free)
         world.occupancies.passive_in_use.add(asked, closed)

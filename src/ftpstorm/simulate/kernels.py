@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from ftpstorm.limits.backlog import linear_syns, syn_repeats_s
 from ftpstorm.limits.ports import LINUX_EPHEMERAL_RANGE
 from ftpstorm.limits.profile import Profile
 from ftpstorm.limits.timewait import LINUX_TIME_WAIT, Hold, Reuse, exact_hold, outgoing_hold, time_wait_reuse
@@ -70,6 +71,8 @@ class Kernel:
     syncookies: int = 1
     abort_on_overflow: bool = False
     timestamps: bool = True
+    syn_repeats_ns: tuple[int, ...] = tuple(after * NS_PER_S for after in syn_repeats_s())
+    """When its connect() sends a SYN again that nobody answers, after the first one."""
     said: bool = True
     """The range is known; else it is the default."""
     platform: str | None = None
@@ -222,8 +225,16 @@ def _kernel(facts: HostFacts, settings: Mapping[str, str], *, loopback: bool) ->
         syncookies=1 if cookies is None else cookies,
         abort_on_overflow=bool(_number(settings, "tcp_abort_on_overflow", 0)),
         timestamps=timestamps != 0,
+        syn_repeats_ns=_syn_repeats_ns(settings, facts.kernel),
         said=given is not None or facts.port_range is not None,
     )
+
+
+def _syn_repeats_ns(settings: Mapping[str, str], release: str | None) -> tuple[int, ...]:
+    linear = _number(settings, "tcp_syn_linear_timeouts", None)
+    retries = _number(settings, "tcp_syn_retries", None)
+    repeats_s = syn_repeats_s(6 if retries is None else retries, linear_syns(release) if linear is None else linear)
+    return tuple(after * NS_PER_S for after in repeats_s)
 
 
 def _number(settings: Mapping[str, str], name: str, otherwise: int | None) -> int | None:

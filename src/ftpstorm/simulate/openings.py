@@ -25,6 +25,8 @@ from ftpstorm.vocabulary import TRANSFERS, Cause, FailureClass, Operation, Side
 
 CLOSED = (ConstantSessions, RampingSessions, SharedIterations, ProbeUntilSuccess)
 ACTIVE = ("active", "eprt")
+ONE_GROUP = 640
+"""Sessions that a client starts in 32 ms, at 20,000 a second: their repeated SYNs are likely one group of timers."""
 CHANGING = (Operation.MKD, Operation.DELE)
 """Commands that the emulator refuses, since it changes no files; other servers may as well."""
 ALL_SESSIONS = ("started", "succeeded", "failed", "interrupted", "dropped")
@@ -67,6 +69,7 @@ def leave_open(
         _too_long(reasons)
     _behind(plan, reasons)
     _backlog(plan, setting, reasons)
+    _groups_of_repeats(plan, setting, expected, reasons)
     _races(plan, setting, expected, reasons)
     _speed_of_ports(plan, setting, expected, reasons, counts_depend_on_speed)
     _named_by_variables(plan, reasons)
@@ -126,6 +129,7 @@ def _between(plan: Plan, setting: Setting, expected: Expected, reasons: dict[str
         )
         _outcomes(reasons, why)
         _set(reasons, "", ("sustained", "exhausted", "first_exhaustion_s", "recovery_s"), why)
+        _set(reasons, "peaks.", ("server_time_wait", "client_time_wait"), why)
     if setting.kernels.one_host and setting.serving.choice == "kernel":
         why = "client and server draw their ports from one range, and which of them finds none is a race"
         _outcomes(reasons, why)
@@ -247,6 +251,28 @@ def _backlog(plan: Plan, setting: Setting, reasons: dict[str, str]) -> None:
         )
         reasons["limits.backlog-ghost"] = why
         _outcomes(reasons, why)
+
+
+def _groups_of_repeats(plan: Plan, setting: Setting, expected: Expected, reasons: dict[str, str]) -> None:
+    """A burst so large that more SYNs come again than a listener keeps requests, and what it cannot accept is reset."""
+    serving, kernel = setting.serving, setting.kernels.server
+    if serving.backlog is None or serving.accept_interval_ns is None or setting.way.trip_ns:
+        return
+    if kernel.syncookies or not kernel.abort_on_overflow:
+        return
+    places = min(serving.backlog, kernel.somaxconn) + 1
+    again = max(_at_one_instant(load) for _, load in plan.loads) - places
+    if again <= max(places, ONE_GROUP):
+        return
+    why = (
+        f"{again:,} clients send their SYN again within moments of each other: "
+        f"about {expected.sessions.succeeded or 0:,} sessions succeed where all of these SYNs arrive together, and "
+        f"fewer where the client's kernel lets them go in groups: of each, up to {places:,} are answered and reset"
+    )
+    _set(reasons, "", ("sustained",), why)
+    _set(reasons, "sessions.", ("succeeded", "failed"), why)
+    _set(reasons, "transfers.", ("attempted", "succeeded"), why)
+    _set(reasons, "peaks.", ("server_time_wait",), why)
 
 
 def _at_one_instant(load: AnyLoad) -> int:

@@ -8,7 +8,7 @@ its release on. Nobody may ask with an instant earlier than before: the loop of 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
@@ -16,6 +16,8 @@ from heapq import heappop, heappush
 PORT_BITS = 16
 """A heap of plain integers beats one of tuples: a release is its instant shifted left, the port in the low bits."""
 PORT_MASK = (1 << PORT_BITS) - 1
+NEVER_NS = 1 << 46
+"""The end of what is never freed: later than any run ends, and small enough to leave a port number room beside it."""
 
 
 class Places:
@@ -219,9 +221,10 @@ class Occupancy:
         return highest
 
     def last_end_ns(self) -> int | None:
-        """Return when the last place was freed; None where nothing ever was taken."""
+        """Return when the last place was freed, leaks left out; None where nothing ever was taken and freed."""
         self._sort()
-        return self.ends[-1] if self.ends else None
+        freed = bisect_left(self.ends, NEVER_NS)
+        return self.ends[freed - 1] if freed else None
 
     def _sort(self) -> None:
         """Put both in order: cheap where they nearly are, which they are by the way in which they grow."""

@@ -199,11 +199,11 @@ def _beyond(kernels: Kernels) -> str:
     if kernels.server.syncookies:
         return (
             "is left unheard until the greeting's timeout where handshakes overlap (SYN cookies are on); on a wire "
-            "without delay its SYN is dropped, and repeated after 1, 3, 7 ... s together with all others"
+            "without delay its SYN is dropped, and repeated from 1 s on together with all others"
         )
     if kernels.server.abort_on_overflow:
         return "is reset (tcp_syncookies=0, tcp_abort_on_overflow=1)"
-    return "sends its SYN again after 1, 3, 7 ... s until there is room (tcp_syncookies=0)"
+    return "sends its SYN again from 1 s on until there is room (tcp_syncookies=0)"
 
 
 def _until(hold_s: float) -> str:

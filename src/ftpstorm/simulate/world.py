@@ -142,6 +142,8 @@ class Occupancies:
     """Passive ports listening, in use or held down."""
     passive_in_use: Occupancy
     """Of these, those with a data connection, or listening for one."""
+    server_close_wait: Occupancy
+    """Data connections that the server's program forgets to close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +250,7 @@ class World:
         self.leak_chances = 0
         self.no_port_errno = EADDRINUSE if ports.port_space else EADDRNOTAVAIL
         self.client, self.server = kernels.client, kernels.server
-        self.occupancies = Occupancies(*(Occupancy() for _ in range(8)))
+        self.occupancies = Occupancies(*(Occupancy() for _ in range(9)))
         self.session_rows: list[Row] = []
         self.operation_rows: list[Row] = []
         self.simple = self.listener is None and self.cap is None and self.nat is None and self.per_address is None

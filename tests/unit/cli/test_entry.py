@@ -119,7 +119,31 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_command_shows_the_help_and_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == ExitCode.USAGE
     captured = capsys.readouterr()
-    assert "Usage: " in captured.out + captured.err
+    assert (captured.out + captured.err).startswith("Usage: ftpstorm ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["report"],
+            "Missing argument 'RUN...'.\nsuch as: ftpstorm report latest\noptions and examples: ftpstorm report -",
+        ),
+        (["rnu"], "Did you mean 'run'?\noptions and examples: ftpstorm --help"),
+        (["lab", "shel"], "Did you mean 'shell'?\noptions and examples: ftpstorm lab --help"),
+        (["validate", "nosuch.yaml"], "no file nosuch.yaml"),
+        (["validate", "nosuch.yaml"], "ftpstorm init"),
+        (["init", "taken"], "ftpstorm init taken-2"),
+        (["report", "nosuch"], "ftpstorm run"),
+    ],
+)
+def test_an_error_names_the_command_that_comes_next(
+    arguments: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken.yaml").touch()
+    assert main(arguments) == ExitCode.USAGE
+    assert told in capsys.readouterr().err
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

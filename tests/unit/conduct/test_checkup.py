@@ -146,6 +146,8 @@ def test_what_a_kernel_lacks_for_links_and_time_wait_is_a_warning() -> None:
     assert (netem.status, rate.status) == ("warn", "ok")
     assert "modprobe sch_netem" in (netem.mend or "")
     assert check_time_wait("refused").status == "warn"
+    assert "CONFIG_INET_DIAG_DESTROY" in (check_time_wait("refused").mend or "")
+    assert "security profile" in (check_time_wait("EPERM: it takes CAP_NET_ADMIN").mend or "")
     assert check_time_wait(None).status == "ok"
 
 

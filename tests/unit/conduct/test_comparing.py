@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -64,3 +65,23 @@ def test_all_variants_end_in_a_page_of_before_and_after(
     assert launch.launch(options) == ExitCode.PASS
     assert len(runner.requests) == (2 if variants else 1)
     assert len(list(tmp_path.glob("*/compare.html"))) == pages
+
+
+def test_repeats_take_turns_and_stand_in_one_column_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftpstorm.conduct import launch
+    from support.story_runs import StoryRunner
+
+    runner = StoryRunner()
+    monkeypatch.setattr(launch, "supervise", lambda request, **_: runner(request).code)
+    options = launch.RunOptions(
+        scenario="try-later-425", all_variants=True, repeats=2, out=str(tmp_path), plots=False, expect=False,
+        overrides=["load.steady.duration=8s"],
+    )  # fmt: skip
+    assert launch.launch(options) == ExitCode.PASS
+    assert [request.variant for request in runner.requests] == [None, "after"] * 2
+    (page,) = tmp_path.glob("*/compare.json")
+    compared = json.loads(page.read_text(encoding="utf-8"))
+    assert [run["repeats"] for run in compared["runs"]] == [2, 2]
+    assert not any("one run" in warning for warning in compared["warnings"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,18 @@ def test_the_password_variable_is_named_but_never_read(tmp_path: Path, monkeypat
 def test_an_override_that_does_not_fit_is_named(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"--set load\.steady\.rate=fast"):
         plan_requests(RunOptions(str(write_scenario(tmp_path)), overrides=["load.steady.rate=fast"]))
+
+
+@pytest.mark.parametrize("repeats", [0, 101])
+def test_repeats_are_bounded(tmp_path: Path, repeats: int) -> None:
+    with pytest.raises(UsageError, match="--repeats"):
+        plan_requests(RunOptions(str(write_scenario(tmp_path)), repeats=repeats))
+
+
+@pytest.mark.parametrize("several", [{"repeats": 2}, {"all_variants": True}], ids=str)
+def test_several_runs_cannot_start_at_one_instant(tmp_path: Path, several: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="--start-at names one instant"):
+        plan_requests(RunOptions(str(write_scenario(tmp_path)), start_at="2031-05-01T12:00:00Z", **several))
 
 
 @pytest.mark.parametrize("workers", [0, 65])

@@ -98,10 +98,12 @@ def test_a_rate_above_the_ceiling_raises_the_top_and_the_text_says_so() -> None:
     assert spark_text(replace(PICTURE, history=()), 10) == ""
 
 
-def test_time_wait_has_a_bar_for_each_side_and_the_client_s_ends_at_its_ports() -> None:
+def test_a_client_s_time_wait_is_drawn_against_its_ports_and_a_server_s_against_nothing() -> None:
     client, server = bars_of(PICTURE)[-2:]
     assert (client.label, client.limit) == ("TIME_WAIT client", 28_232)
-    assert (server.label, server.limit, server.scale) == ("TIME_WAIT server", None, 2034)
+    assert (server.label, server.taken, server.limit) == ("TIME_WAIT server", 2034, None)
+    (line,) = (line for line in drawn(PICTURE).splitlines() if "TIME_WAIT server" in line)
+    assert line.split("TIME_WAIT server")[1].strip() == "2034"
 
 
 def test_a_reply_is_never_read_as_markup_nor_as_control_characters() -> None:

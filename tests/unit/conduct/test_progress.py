@@ -43,6 +43,13 @@ def test_a_meter_says_nothing_after_one_reading() -> None:
     assert RateMeter().read(0, 5) is None
 
 
+def test_a_rate_over_a_few_milliseconds_is_none() -> None:
+    meter = RateMeter()
+    meter.read(0, 0)
+    assert meter.read(4_000_000, 1) is None
+    assert meter.read(250_000_000, 25) == 100.0
+
+
 @given(rate=st.integers(1, 10_000), steps=st.integers(2, 50))
 def test_a_meter_reads_a_steady_rate_exactly(rate: int, steps: int) -> None:
     meter = RateMeter(NS_PER_S)

@@ -15,7 +15,7 @@ from ftpstorm.errors import UsageError
 from ftpstorm.limits.profiles import profile_of
 from ftpstorm.records.reader import Run, open_run
 from ftpstorm.report.build import build_report, build_summary
-from ftpstorm.vocabulary import Metric, Status, Verdict
+from ftpstorm.vocabulary import Cause, Metric, Status, Verdict
 
 DEMO = """
 version: 1
@@ -153,3 +153,32 @@ def test_a_real_server_is_simulated_by_its_habits(scenario: Path) -> None:
     assert summary.transfers.succeeded == 20
     assert summary.failures[0].example.reply is not None
     assert summary.failures[0].example.reply.startswith("425 Can't open passive connection")
+
+
+def test_sockets_that_a_server_never_closes_are_in_close_wait_to_the_end_and_the_cause_is_named(tmp_path: Path) -> None:
+    folder = make_folder(SimulateOptions("close-wait-leak", out=str(tmp_path)))
+    waiting = open_run(folder).samples.one(Metric.TCP_STATE, host="server", key="close-wait")
+    assert waiting is not None
+    assert waiting.value.max() == waiting.value[-1] == 100
+    assert waiting.t_ns[-1] < 120 * 10**9  # what never ends does not stretch the timeline
+    summary = build_summary(open_run(folder))
+    assert summary.diagnosis.cause == Cause.CLOSE_WAIT_LEAK
+    assert summary.verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [("frontend-backend", Cause.SERVER_EPHEMERAL_PORTS), ("burst-ghosts", Cause.BACKLOG_GHOST)],
+)
+def test_where_only_a_kernel_could_tell_the_model_bears_witness(tmp_path: Path, name: str, cause: Cause) -> None:
+    summary = build_summary(open_run(make_folder(SimulateOptions(name, out=str(tmp_path)))))
+    assert (summary.diagnosis.cause, summary.diagnosis.confidence) == (cause, "certain")
+    assert summary.verdict is Verdict.PASS
+
+
+def test_what_the_model_leaves_open_no_expectation_is_held_to(tmp_path: Path) -> None:
+    summary = build_summary(open_run(make_folder(SimulateOptions("active-port-reused", out=str(tmp_path)))))
+    assert summary.diagnosis.cause == Cause.UNKNOWN
+    assert "active mode" in summary.headline
+    assert summary.expectations == []
+    assert summary.verdict is Verdict.PASS

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ftpstorm.conduct.sweeps import SweepOptions, sweep
+from ftpstorm.conduct.sweeps import SweepOptions, headings, sweep
 from ftpstorm.errors import ExitCode, ScenarioError, UsageError
 from support.results_folder import Story
 from support.short_run import write_scenario
@@ -118,6 +118,14 @@ def test_a_scenario_without_a_sweep_is_told_how_to_give_one(tmp_path: Path) -> N
     scenario = write_scenario(tmp_path)
     with pytest.raises(UsageError, match=r"--set 'sweep\.grid\."):
         sweep(SweepOptions(scenario=str(scenario)))
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [(["a.backlog", "a.rate"], ["backlog", "rate"]), (["load.a.rate", "load.b.rate"], ["load.a.rate", "load.b.rate"])],
+)
+def test_columns_of_the_table_have_short_names_where_these_tell_them_apart(keys: list[str], told: list[str]) -> None:
+    assert headings(keys) == told
 
 
 def test_the_heat_map_says_where_the_best_and_the_worst_cell_are(tmp_path: Path) -> None:

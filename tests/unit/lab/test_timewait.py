@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
+import subprocess
+import sys
 
 import pytest
 
@@ -57,3 +60,23 @@ def test_a_socket_is_destroyed_by_its_whole_identity_and_only_in_time_wait() -> 
         assert header == (72, SOCK_DESTROY, flags, 10 + place, 0)  # the last one alone asks for an answer
         request = struct.unpack_from("=BBBBI48s", sent, 72 * place + 16)
         assert request == (family, socket.IPPROTO_TCP, 0, 0, 1 << TcpState.TIME_WAIT, IDENTITY)
+
+
+WITHOUT_RIGHTS = """
+import encodings.idna, os
+from ftpstorm.lab import timewait
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+print(timewait.probe())
+"""
+
+
+def test_a_process_that_may_not_is_told_apart_from_a_kernel_that_cannot() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RIGHTS], capture_output=True, text=True, check=True, timeout=60, env=os.environ
+    ).stdout
+    assert "this process may not end TIME_WAIT sockets" in said
+    assert "CAP_NET_ADMIN" in said
+    assert "CONFIG_INET_DIAG_DESTROY" not in said

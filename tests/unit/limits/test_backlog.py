@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpstorm.limits.backlog import CAUSE, FAILURE, SIGNS, admitted, backlog_outcome
+from ftpstorm.limits.backlog import CAUSE, FAILURE, SIGNS, admitted, backlog_outcome, linear_syns, syn_repeats_s
 from ftpstorm.vocabulary import COUNTERS, Cause, FailureClass
 
 
@@ -67,3 +67,20 @@ def test_a_negative_backlog_is_refused() -> None:
         admitted(1, -1, None, 0)
     with pytest.raises(ValueError, match="somaxconn"):
         backlog_outcome(burst=1, backlog=1, accept_per_s=None, somaxconn=-1)
+
+
+def test_a_syn_without_answer_comes_again_in_equal_steps_first_and_then_in_doubled_ones() -> None:
+    assert syn_repeats_s() == (1, 2, 3, 4, 5, 7, 11, 19, 35, 67)
+    assert syn_repeats_s(6, 0) == (1, 3, 7, 15, 31, 63)
+    assert syn_repeats_s(1, 0) == (1,)
+    assert syn_repeats_s(0, 0) == ()
+    with pytest.raises(ValueError, match="0 or more"):
+        syn_repeats_s(-1)
+
+
+@pytest.mark.parametrize(
+    ("release", "linear"),
+    [("6.4.16-generic", 0), ("5.15.0-91", 0), ("6.5.0", 4), ("6.18.44-fc", 4), ("10.0", 4), (None, 4), ("odd", 4)],
+)
+def test_the_equal_steps_came_with_linux_6_5(release: str | None, linear: int) -> None:
+    assert linear_syns(release) == linear

@@ -98,3 +98,9 @@ def test_the_ports_that_are_wanted_stand_in_the_setting() -> None:
 
 def test_no_server_has_a_passive_range_to_set() -> None:
     assert passive_range_settings(Platform.MACOS, 100) == ()
+
+
+def test_a_server_that_cannot_connect_from_port_20_is_told_to_share_it() -> None:
+    found = fixes(Cause.DATA_CONNECTION_IN_USE, Side.SERVER)
+    assert [fix.host for fix in found] == ["server"]
+    assert "SO_REUSEADDR" in found[0].command

@@ -75,14 +75,14 @@ def test_a_calm_start_does_not_count_either() -> None:
     assert found.rate_per_s == pytest.approx(9.949, abs=0.005)
 
 
-@pytest.mark.parametrize(("duration_s", "periods"), [(2, 0), (4, 1), (6, 2)])
-def test_fewer_than_three_rounds_give_no_rate_but_a_reason(duration_s: float, periods: int) -> None:
+@pytest.mark.parametrize(("duration_s", "periods", "said"), [(2, 0, "not once"), (4, 1, "once"), (6, 2, "twice")])
+def test_fewer_than_three_rounds_give_no_rate_but_a_reason(duration_s: float, periods: int, said: str) -> None:
     successes, first = pooled(97, 20, 2 * NS_PER_S, duration_s)
     found = sustained_rate(successes, round(duration_s * NS_PER_S), 20, 2 * NS_PER_S, first)
     assert found.rate_per_s is None
     assert found.periods == periods
     assert found.reason is not None
-    assert f"needs {PERIODS_MIN}" in found.reason
+    assert found.reason == f"the pool of 20 came round {said} before the load ended; a rate needs {PERIODS_MIN} rounds"
 
 
 def test_without_a_known_pool_whole_hold_periods_after_the_first_exhaustion_count() -> None:

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ftpstorm.errors import ExitCode, RecordsError, UsageError
 from ftpstorm.records.parquet import convert
 from ftpstorm.records.reader import open_run
-from ftpstorm.report.build import build_report, build_summary, resolve_run
+from ftpstorm.report.build import build_report, build_summary, resolve_run, summarise
+from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.summary import Summary, exit_code, read_summary
-from ftpstorm.vocabulary import FailureClass, Phase, Status, Verdict
+from ftpstorm.vocabulary import DataMode, FailureClass, Phase, Status, Verdict
 from support.results_folder import Fault, Story, write_results
 
 Judge = Callable[[Story], Summary]
@@ -191,6 +193,19 @@ def test_an_example_names_reply_ports_and_instant(judge: Judge) -> None:
     assert failure.limit_scope == "network"
 
 
+def test_an_active_port_that_nobody_connected_to_is_named_without_the_servers(
+    evidence: Callable[[Story], Evidence],
+) -> None:
+    refused = Fault(FailureClass.DATA_NOT_ESTABLISHED, Phase.FIRST_BYTE, 425, text="425 Try later")
+    found = evidence(Story(duration_s=1, ports=200, expect=None, fault=lambda k, _: refused if k == 10 else None))
+    rows = found.run.operations.data
+    (failed,) = np.flatnonzero(rows["class"] == FailureClass.DATA_NOT_ESTABLISHED)
+    rows["mode"][failed], rows["passive_port"][failed], rows["data_port"][failed] = DataMode.PORT, 0, 41_000
+    example = summarise(found).failures[0].example
+    assert example.display_filter == "tcp.port == 41000"
+    assert example.four_tuple == "*:41000 -> 127.0.0.1:*"
+
+
 def test_a_run_is_found_by_folder_label_beginning_or_latest(tmp_path: Path) -> None:
     first = write_results(tmp_path / "20260101T000000-demo-aaaa", Story(duration_s=1, label="before"))
     second = write_results(tmp_path / "20260102T000000-demo-bbbb", Story(duration_s=1, label="after"))
@@ -200,8 +215,9 @@ def test_a_run_is_found_by_folder_label_beginning_or_latest(tmp_path: Path) -> N
     assert resolve_run("20260101", tmp_path) == first
     with pytest.raises(UsageError, match="several runs begin so"):
         resolve_run("2026", tmp_path)
-    with pytest.raises(UsageError, match="no folder, label or run"):
+    with pytest.raises(UsageError, match="no folder, label or run") as refused:
         resolve_run("nosuch", tmp_path)
+    assert str(refused.value).endswith(f"; {tmp_path} has {first.name}, {second.name}")
     with pytest.raises(UsageError, match="holds no runs"):
         resolve_run("latest", tmp_path / "empty")
 

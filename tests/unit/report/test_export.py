@@ -13,9 +13,12 @@ import pytest
 
 from ftpstorm.errors import RecordsError, UsageError
 from ftpstorm.records.batches import read_batches
+from ftpstorm.records.manifest import SPOOL
 from ftpstorm.records.parquet import convert
 from ftpstorm.records.schema import OPERATIONS, SAMPLES, SESSIONS, Table
+from ftpstorm.records.spool import SpoolWriter, TextTable, spool_path
 from ftpstorm.report.export import export, parse_where
+from ftpstorm.vocabulary import Metric
 from support.results_folder import Story
 
 Folder = Callable[[Story], Path]
@@ -60,6 +63,22 @@ def test_spools_and_parquet_export_the_same_rows_whatever_the_batch(folder: Fold
     from_parquet = sorted(map(json.dumps, rows_of(path, table.name)))
     assert from_parquet == from_spools
     assert len(from_spools) == small > 0
+
+
+@pytest.mark.parametrize("parquet", [False, True], ids=["spools", "parquet"])
+def test_a_sample_that_is_no_finite_number_is_null(folder: Folder, parquet: bool) -> None:
+    path = folder(Story(duration_s=1))
+    header = {"writer": "odd", "origin_ns": 10**12, "pid": 300}
+    texts = TextTable(path / SPOOL, "odd", header)
+    spool = SpoolWriter(spool_path(path / SPOOL, "odd", SAMPLES), SAMPLES, header)
+    series = texts.intern_series("attic", Metric.SOCKSTAT, "mem")
+    for value in (float("nan"), float("inf"), -float("inf"), 3.5):
+        spool.append(0, series, value)
+    spool.close()
+    texts.close()
+    if parquet:
+        convert(path)
+    assert [row["value"] for row in rows_of(path, "samples", "host=attic")] == [None, None, None, 3.5]
 
 
 def test_csv_has_one_heading_and_empty_fields_for_null(folder: Folder) -> None:

@@ -54,6 +54,41 @@ def test_running_out_of_its_own_ports_invalidates_unless_expected(judge: Judge) 
     assert unexpected.diagnosis.cause == "client-ephemeral-ports"
 
 
+def test_only_the_expectation_of_what_ran_out_excuses_it(judge: Judge) -> None:
+    def no_file(k: int, at_s: float) -> Fault | None:
+        return Fault(FailureClass.LOCAL_FILES_EXHAUSTED, Phase.CONTROL_CONNECT, errno=24) if at_s > 1 else None
+
+    def verdict(cause: str) -> Verdict:
+        return judge(Story(duration_s=2, ports=500, fault=no_file, expect={"cause": cause})).verdict
+
+    assert verdict("client-files") is Verdict.PASS
+    assert verdict("client-ephemeral-ports") is Verdict.INVALID
+
+
+@pytest.mark.parametrize(
+    ("stall_ms", "duration_s", "invalid"), [(900, 4, False), (1100, 4, True), (1100, 30, False), (5100, 200, True)]
+)
+def test_a_worker_may_stand_still_for_five_per_cent_of_the_time_but_no_longer_than_a_timeout(
+    evidence: Callable[[Story], Evidence], stall_ms: int, duration_s: int, invalid: bool
+) -> None:
+    """A second is allowed in any case; the shortest timeout is 5 s."""
+    reasons = generator_health(evidence(Story(duration_s=duration_s, rate=5, stall_ms=stall_ms))).invalid
+    assert [f"stood still for {stall_ms:,} ms" in reason for reason in reasons] == [True] * invalid
+
+
+def test_a_worker_that_stood_still_is_the_diagnosis(judge: Judge) -> None:
+    summary = judge(Story(duration_s=1, expect=None, stall_ms=1100))
+    assert summary.verdict is Verdict.INVALID
+    assert summary.diagnosis.cause == "generator"
+    assert "a worker stood still for 1,100 ms" in summary.headline
+
+
+def test_a_scenario_may_want_its_generator_to_be_the_bottleneck(judge: Judge) -> None:
+    summary = judge(Story(duration_s=2, lateness_ns=lambda k: 120 * NS_PER_MS, expect={"cause": "generator"}))
+    assert summary.generator.invalid
+    assert summary.verdict is Verdict.PASS
+
+
 def test_cpu_and_headroom_come_from_counts_and_samples(judge: Judge) -> None:
     health = judge(Story(duration_s=4)).generator
     assert health.cpu_s == pytest.approx(3.2)

@@ -16,6 +16,7 @@ from rich.console import Console
 from ftpstorm.report.build import build_report
 from ftpstorm.report.charts_rates import offered_instants
 from ftpstorm.report.evidence import Evidence
+from ftpstorm.report.html import page
 from ftpstorm.report.junit import junit_xml
 from ftpstorm.report.plots import charts, inline_svg
 from ftpstorm.report.summary import Summary
@@ -160,3 +161,17 @@ def test_a_rate_that_could_not_be_measured_is_no_share_of_the_limit(judge: Judge
     assert "a rate needs 3" in output.getvalue()
     assert "of the limit" not in output.getvalue()
     assert summary.limits[0].measured_per_s is None
+
+
+@pytest.mark.parametrize(
+    ("story", "said"),
+    [
+        (Story(duration_s=2, expect=None, thresholds={}), "the scenario demands nothing"),
+        (Story(duration_s=2), "everything that the scenario demands held"),
+        (Story(duration_s=2, status="interrupted", until_s=1), "Interrupted: what the scenario demands held so far"),
+    ],
+)
+def test_the_page_says_what_its_verdict_means(
+    evidence: Callable[[Story], Evidence], judge: Callable[[Story], Summary], story: Story, said: str
+) -> None:
+    assert said in page(evidence(story), judge(story), [])

@@ -8,6 +8,7 @@ import pytest
 
 from ftpstorm.errors import UsageError
 from ftpstorm.scenario.gallery import HEADER_LABELS, find_scenario, gallery_folder, list_gallery, parse_header
+from ftpstorm.scenario.loader import load_scenario
 
 
 @pytest.fixture
@@ -71,6 +72,7 @@ def test_a_header_ends_with_the_first_line_that_is_no_comment() -> None:
 def test_the_checkout_serves_its_own_scenarios_folder() -> None:
     assert (gallery_folder() / "try-later-425.yaml").is_file()
     assert find_scenario("try-later").name == "try-later-425.yaml"
+    assert find_scenario("425").name == "try-later-425.yaml"
 
 
 def test_every_gallery_file_says_what_it_shows_what_to_expect_how_long_and_which_privileges() -> None:
@@ -78,3 +80,13 @@ def test_every_gallery_file_says_what_it_shows_what_to_expect_how_long_and_which
         labels = [label for label, _ in entry.header]
         assert [label for label in labels if label in HEADER_LABELS] == list(HEADER_LABELS), entry.name
         assert entry.description
+
+
+def test_every_gallery_file_has_an_expectation_and_says_what_it_imitates_and_what_it_cannot_show() -> None:
+    for entry in list_gallery():
+        scenario = load_scenario(entry.file).scenario
+        assert scenario.expect is not None, entry.name
+        assert entry.imitates, entry.name
+        assert entry.cannot_show, entry.name
+        for name, variant in scenario.variants.items():
+            assert variant.description, f"{entry.name}, {name}"

@@ -86,3 +86,19 @@ def test_a_documented_platform_brings_its_range_and_its_time_wait() -> None:
     assert found.client.time_wait.hold == windows.time_wait
     assert not found.client.reuse.possible
     assert found.server.platform is None
+
+
+@pytest.mark.parametrize(
+    ("release", "settings", "repeats_s"),
+    [
+        ("6.18.44", {}, (1, 2, 3, 4, 5, 7, 11, 19, 35, 67)),
+        ("6.1.0-18-amd64", {}, (1, 3, 7, 15, 31, 63)),
+        ("6.18.44", {"tcp_syn_linear_timeouts": "0", "tcp_syn_retries": "2"}, (1, 3)),
+        ("6.18.44", {"tcp_syn_retries": "1"}, (1, 2, 3, 4, 5)),
+    ],
+)
+def test_when_a_client_repeats_its_syn_is_as_its_kernel_and_its_settings_say(
+    release: str, settings: dict[str, str], repeats_s: tuple[int, ...]
+) -> None:
+    found = kernels({"sysctls": {"client": settings}}, host=HostFacts(kernel=release))
+    assert found.client.syn_repeats_ns == tuple(after * NS_PER_S for after in repeats_s)

@@ -19,6 +19,9 @@ def run(
     all_variants: Annotated[
         bool, typer.Option("--all-variants", help="Run the scenario and then each of its variants.")
     ] = False,
+    repeats: Annotated[
+        int, typer.Option(metavar="N", help="Run it, or each of its variants in turn, so many times.")
+    ] = 1,
     target: Annotated[
         str | None,
         typer.Option(
@@ -67,6 +70,7 @@ def run(
             overrides=sets or (),
             variant=variant,
             all_variants=all_variants,
+            repeats=repeats,
             target=target,
             workers=workers,
             shard=shard,

@@ -21,8 +21,12 @@ def sample(
     passive_ports: Annotated[
         str | None, typer.Option(metavar="A-B", help="The passive range of a server here.")
     ] = None,
+    netns: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="PID", help="Watch this process's network, such as a container's or a lab host's."),
+    ] = None,
 ) -> int:
     """Sample the kernel's TCP state alone, on a server's host."""
     from ftpstorm.conduct.standalone import sample_kernel
 
-    return sample_kernel(out, every, ports_every, duration, server_port or (), passive_ports)
+    return sample_kernel(out, every, ports_every, duration, server_port or (), passive_ports, netns)

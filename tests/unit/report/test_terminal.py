@@ -1,0 +1,65 @@
+"""The table at the end of a run: its first word never says more than is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from ftpstorm.report.html import VERDICTS
+from ftpstorm.report.markdown import markdown
+from ftpstorm.report.summary import Summary, verdict_shown
+from ftpstorm.report.terminal import summary_table
+from ftpstorm.vocabulary import FailureClass, Phase, Verdict
+from support.results_folder import Fault, Story
+
+Judge = Callable[[Story], Summary]
+
+
+def drawn(summary: Summary) -> str:
+    console = Console(width=100, force_terminal=False)
+    with console.capture() as capture:
+        console.print(summary_table(summary))
+    return capture.get()
+
+
+def test_a_run_that_somebody_stopped_does_not_open_with_pass(judge: Judge) -> None:
+    summary = judge(Story(duration_s=2, status="interrupted", until_s=1))
+    assert summary.verdict is Verdict.PASS
+    assert drawn(summary).startswith(" INTERRUPTED ")
+    assert ": INTERRUPTED" in markdown(summary).splitlines()[0]
+    assert verdict_shown(summary) in VERDICTS
+
+
+@pytest.mark.parametrize(
+    ("story", "word"),
+    [
+        (Story(duration_s=2), "pass"),
+        (Story(duration_s=2, thresholds={"login": "max<1us"}), "fail"),
+        (Story(duration_s=2, status="interrupted", until_s=1, thresholds={"login": "max<1us"}), "fail"),
+        (Story(duration_s=2, counts_off={"connects": 3}), "invalid"),
+    ],
+)
+def test_any_other_run_opens_with_its_verdict(judge: Judge, story: Story, word: str) -> None:
+    assert drawn(judge(story)).startswith(f" {word.upper()} ")
+
+
+def test_a_run_of_which_nothing_is_demanded_says_so(judge: Judge) -> None:
+    assert "nothing demanded" in drawn(judge(Story(duration_s=2, expect=None, thresholds={})))
+    assert "nothing demanded" not in drawn(judge(Story(duration_s=2)))
+
+
+def test_an_errno_is_shown_with_its_name(judge: Judge) -> None:
+    refused = Fault(FailureClass.CONTROL_CONNECT_REFUSED, Phase.CONTROL_CONNECT, errno=111)
+    summary = judge(Story(duration_s=2, ports=200, expect=None, fault=lambda k, _: refused if k == 10 else None))
+    assert "errno 111 (ECONNREFUSED)" in drawn(summary)
+    assert "errno 111 (ECONNREFUSED)" in markdown(summary)
+
+
+def test_books_that_nobody_can_check_are_not_ok(judge: Judge) -> None:
+    def books(story: Story) -> str:
+        return next(line for line in drawn(judge(story)).splitlines() if line.startswith("books balance"))
+
+    assert books(Story(duration_s=2)).endswith("ok")
+    assert books(Story(duration_s=2, status=None, until_s=1)).rstrip().endswith("not checkable")
