@@ -15,7 +15,7 @@ Counted = Literal["connections", "sessions", "transfers"]
 class Symbol(BaseModel):
     """One symbol of an equation. `value` is None where nobody said it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     value: float | None
     unit: str
@@ -29,7 +29,7 @@ class Limit(BaseModel):
     A limit that applies has a rate, a count, or both. One that does not apply says why and has neither.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     name: Cause
     """What runs out where this limit is passed."""

@@ -24,7 +24,7 @@ SPOOL: Final = "spool"
 class ManifestModel(BaseModel):
     """Base: later versions may add keys."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", defer_build=True)
 
 
 class ProcessRecord(ManifestModel):

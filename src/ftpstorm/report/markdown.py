@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from ftpstorm.errors import UsageError
-from ftpstorm.report.summary import Check, Failure, Summary, verdict_shown
+from ftpstorm.report.summary import Check, Failure, Summary, carried_of_limit, verdict_shown
 from ftpstorm.report.wording import DASH, errno_words, milliseconds, number, per_second, percent
 from ftpstorm.vocabulary import LATENCY_PHASES, Status
 
@@ -77,9 +77,9 @@ def _figures(summary: Summary) -> Iterator[str]:
     sessions, transfers = summary.sessions, summary.transfers
     sustained = transfers.sustained
     carried = per_second(sustained.rate_per_s) if sustained.rate_per_s is not None else _text(sustained.reason or DASH)
-    binding = next((limit for limit in summary.limits if limit.binding and limit.per_s), None)
-    if binding is not None and binding.ratio is not None and sustained.rate_per_s is not None:
-        carried += f", {percent(binding.ratio)} of the limit {per_second(binding.per_s)} ({_text(binding.name)})"
+    if (found := carried_of_limit(summary)) is not None:
+        share, limit = found
+        carried += f", {percent(share)} of the limit {per_second(limit.per_s)} ({_text(limit.name)})"
     yield from _table(
         ("", "started", "succeeded", "failed", "dropped", "rate"),
         (

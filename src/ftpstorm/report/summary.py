@@ -23,7 +23,7 @@ Confidence = Literal["certain", "likely", "possible"]
 class SummaryModel(BaseModel):
     """Base: a reader of an older version ignores what it does not know."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class Unknown(SummaryModel):
@@ -179,7 +179,7 @@ class LimitRow(SummaryModel):
     interval: tuple[float, float] | None
     measured_per_s: float | None
     ratio: float | None
-    """Measured by predicted rate."""
+    """Measured by predicted rate; of what the limit counts, which may be what was asked for and refused as well."""
     utilisation: float | None
     """Most in use at one time, by what there is."""
     binding: bool
@@ -378,6 +378,18 @@ def verdict_shown(summary: Summary) -> str:
     """
     passed_so_far = summary.status is Status.INTERRUPTED and summary.verdict is Verdict.PASS
     return Status.INTERRUPTED.value if passed_so_far else summary.verdict.value
+
+
+def carried_of_limit(summary: Summary) -> tuple[float, LimitRow] | None:
+    """Return the sustained transfer rate by the limit that binds, and that limit.
+
+    None where no rate was measured, or where the limit that binds counts something other than transfers.
+    """
+    sustained = summary.transfers.sustained
+    binding = next((limit for limit in summary.limits if limit.binding and limit.counts == "transfers"), None)
+    if binding is None or not binding.per_s or sustained.rate_per_s is None or not sustained.periods:
+        return None
+    return sustained.rate_per_s / binding.per_s, binding
 
 
 def exit_code(summary: Summary) -> ExitCode:

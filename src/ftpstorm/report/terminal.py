@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ftpstorm.report.summary import Check, Summary, verdict_shown
+from ftpstorm.report.summary import Check, Summary, carried_of_limit, verdict_shown
 from ftpstorm.report.wording import count_of, errno_words, milliseconds, number, per_second, percent
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ def _figures(summary: Summary) -> Table:
     )
     sustained = transfers.sustained
     carried = per_second(sustained.rate_per_s) if sustained.rate_per_s is not None else sustained.reason or ""
-    binding = next((limit for limit in summary.limits if limit.binding and limit.per_s), None)
-    if binding is not None and binding.ratio is not None and sustained.rate_per_s is not None and sustained.periods:
-        carried += f" ({percent(binding.ratio)} of the limit {per_second(binding.per_s)}, {binding.equation})"
+    if (found := carried_of_limit(summary)) is not None:
+        share, limit = found
+        carried += f" ({percent(share)} of the limit {per_second(limit.per_s)}, {limit.equation})"
     made.add_row("sustained", carried)
     shown = [
         f"{phase.replace('_', ' ')} {milliseconds(latency.p50)}/{milliseconds(latency.p99)}"

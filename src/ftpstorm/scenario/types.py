@@ -14,7 +14,7 @@ from ftpstorm.units import Rate, format_duration, parse_duration, parse_rate, pa
 class Frozen(BaseModel):
     """Base of all scenario models: immutable, unknown keys refused, defaults validated."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True, defer_build=True)
 
 
 def _not_bool(value: Any) -> Any:

@@ -16,7 +16,7 @@ from ftpstorm.vocabulary import Cause
 class PredictionModel(BaseModel):
     """Base: frozen, nothing unknown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class ExpectedSessions(PredictionModel):

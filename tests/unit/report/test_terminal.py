@@ -9,7 +9,7 @@ from rich.console import Console
 
 from ftpstorm.report.html import VERDICTS
 from ftpstorm.report.markdown import markdown
-from ftpstorm.report.summary import Summary, verdict_shown
+from ftpstorm.report.summary import Summary, carried_of_limit, verdict_shown
 from ftpstorm.report.terminal import summary_table
 from ftpstorm.vocabulary import FailureClass, Phase, Verdict
 from support.results_folder import Fault, Story
@@ -63,3 +63,16 @@ def test_books_that_nobody_can_check_are_not_ok(judge: Judge) -> None:
 
     assert books(Story(duration_s=2)).endswith("ok")
     assert books(Story(duration_s=2, status=None, until_s=1)).rstrip().endswith("not checkable")
+
+
+def test_the_share_of_the_limit_is_of_what_was_carried_not_of_what_was_refused_as_well(judge: Judge) -> None:
+    summary = judge(Story(duration_s=20, until_s=18.0))
+    limit = summary.limits[0]
+    assert limit.per_s is not None
+    refused_too = limit.model_copy(update={"measured_per_s": 97.0, "ratio": 97.0 / limit.per_s})
+    summary = summary.model_copy(update={"limits": [refused_too, *summary.limits[1:]]})
+    rate = summary.transfers.sustained.rate_per_s
+    assert rate is not None
+    assert carried_of_limit(summary) == (rate / limit.per_s, refused_too)
+    connections = refused_too.model_copy(update={"counts": "connections"})
+    assert carried_of_limit(summary.model_copy(update={"limits": [connections]})) is None
