@@ -76,4 +76,6 @@ def takes_part(client: Client, case: Case) -> bool:
         return False
     if client.workloads == SMALL and case.family not in ("W1", "W2"):
         return False
+    if client is TWO_WORKERS and case.sessions < 2:
+        return False  # one of them would have nothing to do
     return case.workload in client.workloads and (case.peers or not client.peer)

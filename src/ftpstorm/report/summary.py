@@ -23,7 +23,7 @@ Confidence = Literal["certain", "likely", "possible"]
 class SummaryModel(BaseModel):
     """Base: a reader of an older version ignores what it does not know."""
 
-    model_config = ConfigDict(extra="ignore", populate_by_name=True, use_attribute_docstrings=True, defer_build=True)
+    model_config = ConfigDict(extra="ignore", populate_by_name=True, defer_build=True)
 
 
 class Unknown(SummaryModel):

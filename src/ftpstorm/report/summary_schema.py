@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from ftpstorm.report.summary import Summary
+from ftpstorm.scenario.docstrings import DescribedJsonSchema
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
-class _WithoutDefaults(GenerateJsonSchema):
+class _WithoutDefaults(DescribedJsonSchema):
     """A default is of use to whoever writes a file, not to whoever reads one."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:

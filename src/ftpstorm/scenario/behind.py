@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ftpstorm.scenario.types import NOT_BOOL, Documented, DurationNs, PositiveCount
+from ftpstorm.scenario.types import NOT_BOOL, DurationNs, Frozen, PositiveCount
 
 
 def _address(value: str) -> str:
@@ -15,7 +15,7 @@ def _address(value: str) -> str:
     return value
 
 
-class Backend(Documented):
+class Backend(Frozen):
     """A back end that the emulator asks before each transfer, over TCP and from its own host, as a front end asks a
     database or a file store. The front end closes first, so each connection leaves a TIME_WAIT on one of its host's
     ephemeral ports. On 127.0.0.1 the kernel's tcp_tw_reuse hides that; a lab, or `address`, shows it."""
@@ -33,7 +33,7 @@ class Backend(Documented):
     """How long the back end takes to answer."""
 
 
-class Leak(Documented):
+class Leak(Frozen):
     """An application that forgets to close: the client has closed its data connection, the server's socket stays in
     CLOSE_WAIT, and its passive port stays taken. No kernel setting ends that state."""
 

@@ -6,13 +6,13 @@ from typing import Final, Literal
 
 from pydantic import field_validator
 
-from ftpstorm.scenario.types import Documented, PositiveCount, SizeBytes
+from ftpstorm.scenario.types import Frozen, PositiveCount, SizeBytes
 
 PAYLOAD_MAX: Final = 1500
 FILE_MAX: Final = 1 << 30
 
 
-class Capture(Documented):
+class Capture(Frozen):
     """TCP packets of the client's host, written to `capture.pcap` in the results, in the run's own namespace alone.
 
     By itself it keeps headers: enough for who sent SYN, FIN and RST, and no password. Each failure in the summary has a

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ftpstorm.scenario.types import Documented, DurationNs
+from ftpstorm.scenario.types import DurationNs, Frozen
 from ftpstorm.units import NS_PER_S
 
 ADDRESSES_MAX: Final = 65_535
@@ -60,7 +60,7 @@ def expand_addresses(entries: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(addresses)
 
 
-class Timeouts(Documented):
+class Timeouts(Frozen):
     """Deadline of each phase."""
 
     connect: DurationNs = "5s"  # type: ignore[assignment]  # validated from text
@@ -73,7 +73,7 @@ class Timeouts(Documented):
     """Longest silence on a data connection, and longest wait for the final reply after it."""
 
 
-class Client(Documented):
+class Client(Frozen):
     """How the load generator connects."""
 
     driver: Literal["storm", "aioftp"] = "storm"

@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from ftpstorm.scenario.types import Documented, DurationNs, Frozen, PositiveCount, SizeBytes
+from ftpstorm.scenario.types import DurationNs, Frozen, PositiveCount, SizeBytes
 from ftpstorm.units import parse_duration, parse_size
 
 
@@ -29,7 +29,7 @@ SizeOrList = Annotated[
 """A size, or a list of sizes."""
 
 
-class Shorthand(Documented):
+class Shorthand(Frozen):
     """Base of options with a scalar shorthand: the scalar stands for the field named by `_scalar`."""
 
     @classmethod
@@ -48,7 +48,7 @@ class Shorthand(Documented):
         return value
 
 
-class Close(Documented):
+class Close(Frozen):
     """Who ends a data connection, and how."""
 
     first: Literal["natural", "client", "server"] = "natural"
@@ -282,14 +282,14 @@ class QuitOptions(Shorthand):
         return self
 
 
-class RepeatOptions(Documented):
+class RepeatOptions(Frozen):
     """Run `steps` so many times."""
 
     times: PositiveCount
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]
 
 
-class Step(Documented):
+class Step(Frozen):
     """One step of a flow: a mapping with exactly one key, or just its name where it needs no options."""
 
     login: LoginOptions | None = None
@@ -343,7 +343,7 @@ class Step(Documented):
         return getattr(self, self.kind)
 
 
-class Retry(Documented):
+class Retry(Frozen):
     """Try a failed step again on the same control connection."""
 
     on: tuple[Annotated[int, Field(ge=400, le=599)] | Literal["any"], ...] = ("any",)
@@ -371,13 +371,13 @@ class Retry(Documented):
         return min(parse_duration(first) << (attempt - 1), parse_duration(last))
 
 
-class OnFailure(Documented):
+class OnFailure(Frozen):
     """The long form of `on_failure`."""
 
     retry: Retry
 
 
-class Flow(Documented):
+class Flow(Frozen):
     """What one session does."""
 
     steps: Annotated[tuple[Step, ...], Field(min_length=1)]

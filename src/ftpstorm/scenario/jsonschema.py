@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from ftpstorm.scenario.docstrings import DescribedJsonSchema
 from ftpstorm.scenario.expressions import METRICS
 from ftpstorm.scenario.flow import Shorthand, Step
 from ftpstorm.scenario.schema import FAILURE_WORDS, Scenario
@@ -24,7 +25,7 @@ def scenario_json_schema() -> dict[str, Any]:
     `executor` or `version`. The loader alone checks what a schema cannot say: names that must exist elsewhere in the
     file, conditions, and rules between keys.
     """
-    schema = Scenario.model_json_schema(by_alias=True, mode="validation")
+    schema = Scenario.model_json_schema(by_alias=True, mode="validation", schema_generator=DescribedJsonSchema)
     definitions: dict[str, _JsonSchema] = schema["$defs"]
     for model in _all_subclasses(Shorthand):
         if model.__name__ in definitions:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from ftpstorm.scenario.client import PortRange
-from ftpstorm.scenario.types import NOT_BOOL, Documented, DurationNs, PositiveCount, PositiveRate
+from ftpstorm.scenario.types import NOT_BOOL, DurationNs, Frozen, PositiveCount, PositiveRate
 from ftpstorm.units import Rate
 
 HOSTS_MAX: Final = 16
@@ -58,7 +58,7 @@ SysctlValue = Annotated[
 Sysctls = Annotated[dict[SysctlName, SysctlValue], AfterValidator(_each_once)]
 
 
-class HostSysctls(Documented):
+class HostSysctls(Frozen):
     """Kernel settings by host. A name without a dot is one of net.ipv4 (`tcp_tw_reuse`), `somaxconn` is net.core's.
 
     Each is set, read back and recorded; a value that the kernel refuses or changes ends the run before its start.
@@ -71,7 +71,7 @@ class HostSysctls(Documented):
     router: Sysctls = {}
 
 
-class TimeWait(Documented):
+class TimeWait(Frozen):
     """Length of TIME_WAIT by host, at most 60s; null leaves the kernel's own 60 to 62 s.
 
     The lab ends TIME_WAIT sockets that are old enough (SOCK_DESTROY): what TcpTimedWaitDelay does on Windows.
@@ -88,7 +88,7 @@ class TimeWait(Documented):
         return self
 
 
-class Link(Documented):
+class Link(Frozen):
     """What the way between client and server does to packets: each client's wire, or, with a router, the one wire
     between it and the server, which all clients share. Each direction for itself."""
 
@@ -108,7 +108,7 @@ class Link(Documented):
         return self
 
 
-class Nat(Documented):
+class Nat(Frozen):
     """Source NAT on the router, as a home router or a cloud gateway does it."""
 
     ports: PortRange | None = None
@@ -149,7 +149,7 @@ def _whole(rate: Rate) -> Rate:
     return rate
 
 
-class Firewall(Documented):
+class Firewall(Frozen):
     """Filter on the router. Connections from clients to the allowed ports pass, and what belongs to one or, with the
     `helper`, was agreed on by one; all else is refused, in both directions: active mode needs the helper."""
 
@@ -179,7 +179,7 @@ def _conntrack_name(name: str) -> str:
 ConntrackName = Annotated[str, AfterValidator(_conntrack_name)]
 
 
-class Lab(Documented):
+class Lab(Frozen):
     """A network of namespaces on this machine, made for one run and gone with it."""
 
     topology: Literal["loopback", "pair", "routed"] = "pair"

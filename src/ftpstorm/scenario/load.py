@@ -12,8 +12,8 @@ from ftpstorm.scenario.types import (
     NOT_BOOL,
     AnyRate,
     Count,
-    Documented,
     DurationNs,
+    Frozen,
     PositiveCount,
     PositiveRate,
 )
@@ -22,7 +22,7 @@ WEIGHTS_MAX = 1_000_000
 Weight = Annotated[int, Field(ge=1, le=WEIGHTS_MAX), NOT_BOOL]
 
 
-class LoadBase(Documented):
+class LoadBase(Frozen):
     """Keys of every load."""
 
     flow: str | Annotated[dict[str, Weight], Field(min_length=1)]
@@ -79,7 +79,7 @@ class ConstantArrivalRate(LoadBase):
     """Sessions in flight at one time; an arrival beyond is a counted drop."""
 
 
-class RateStage(Documented):
+class RateStage(Frozen):
     """One stretch of a ramping rate."""
 
     duration: DurationNs
@@ -139,7 +139,7 @@ class ConstantSessions(LoadBase):
     duration: DurationNs
 
 
-class SessionsStage(Documented):
+class SessionsStage(Frozen):
     """One stretch of a ramping number of sessions."""
 
     duration: DurationNs

@@ -21,7 +21,7 @@ from ftpstorm.scenario.search import Search
 from ftpstorm.scenario.sweep import Sweep
 from ftpstorm.scenario.target import Target
 from ftpstorm.scenario.threshold import Threshold
-from ftpstorm.scenario.types import Count, Documented, DurationNs, PositiveCount, PositiveRate, SizeBytes
+from ftpstorm.scenario.types import Count, DurationNs, Frozen, PositiveCount, PositiveRate, SizeBytes
 from ftpstorm.scenario.variables import BUILT_IN, NAME
 from ftpstorm.vocabulary import Cause, FailureClass
 
@@ -59,7 +59,7 @@ FailureName = Annotated[str, AfterValidator(_failure_name)]
 CountCondition = Annotated[str, AfterValidator(_count_condition)]
 
 
-class Sampling(Documented):
+class Sampling(Frozen):
     """The sampler's pace."""
 
     every: DurationNs = "100ms"  # type: ignore[assignment]
@@ -77,7 +77,7 @@ class Sampling(Documented):
         return value
 
 
-class Stop(Documented):
+class Stop(Frozen):
     """When a run ends before its time."""
 
     max_duration: DurationNs = "1h"  # type: ignore[assignment]
@@ -86,7 +86,7 @@ class Stop(Documented):
     """End the run after so many sessions in a row got no greeting; null goes on to the end."""
 
 
-class Guard(Documented):
+class Guard(Frozen):
     """Bounds that a target outside loopback and the lab requires."""
 
     max_sessions: PositiveCount
@@ -96,7 +96,7 @@ class Guard(Documented):
     stop_after: DurationNs
 
 
-class Expect(Documented):
+class Expect(Frozen):
     """What makes this run a reproduction: the run fails with 99 where it does not hold."""
 
     cause: Cause | None = None
@@ -105,7 +105,7 @@ class Expect(Documented):
     """Failure class, `any`, or `any-other` (all not named here), to a condition such as `count>0`."""
 
 
-class Users(Documented):
+class Users(Frozen):
     """Accounts to log in with, instead of `target.user`."""
 
     from_: Annotated[str, Field(min_length=1)] = Field(alias="from")
@@ -115,7 +115,7 @@ class Users(Documented):
     """Which account a session takes: the next by its number, or one by the scenario's `seed` and that number."""
 
 
-class Variant(Documented):
+class Variant(Frozen):
     """The same scenario with other settings."""
 
     set: dict[str, Any] = {}
@@ -125,7 +125,7 @@ class Variant(Documented):
     description: str = ""
 
 
-class Scenario(Documented):
+class Scenario(Frozen):
     """One scenario file, version 1."""
 
     version: Literal[1]

@@ -18,7 +18,7 @@ from pydantic import (
 
 from ftpstorm.scenario.expressions import parse_metric
 from ftpstorm.scenario.threshold import Condition
-from ftpstorm.scenario.types import Documented, DurationNs, PositiveCount
+from ftpstorm.scenario.types import DurationNs, Frozen, PositiveCount
 from ftpstorm.units import NS_PER_S, parse_duration, parse_rate
 
 Kind = Literal["rate", "count", "duration"]
@@ -117,7 +117,7 @@ Share = Annotated[
 ]
 
 
-class Search(Documented):
+class Search(Frozen):
     """Find the highest load that the conditions hold for. Each step is a run of its own, with one load from its start
     to its end: ports remember, so a load that rises during a run is never believed."""
 

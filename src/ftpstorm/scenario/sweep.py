@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field, model_validator
 
 from ftpstorm.scenario.figure import FigureText
-from ftpstorm.scenario.types import Documented, PositiveCount
+from ftpstorm.scenario.types import Frozen, PositiveCount
 
 RUNS_MAX: Final = 1000
 
@@ -17,7 +17,7 @@ Cell = tuple[tuple[str, Any], ...]
 """One combination: dotted key and value of each axis, in the order of the file."""
 
 
-class Sweep(Documented):
+class Sweep(Frozen):
     """A grid over any keys. `ftpstorm sweep` runs every combination, each in a fresh lab, in random order."""
 
     grid: Annotated[dict[str, Annotated[tuple[Any, ...], Field(min_length=1)]], Field(min_length=1)]

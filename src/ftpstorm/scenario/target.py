@@ -7,10 +7,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field, field_validator, model_validator
 
 from ftpstorm.scenario.behind import Backend, Leak
-from ftpstorm.scenario.types import NOT_BOOL, Documented, DurationNs, Port, PositiveCount, PositiveRate
+from ftpstorm.scenario.types import NOT_BOOL, DurationNs, Frozen, Port, PositiveCount, PositiveRate
 
 
-class Hold(Documented):
+class Hold(Frozen):
     """How long a passive port of the emulator stays taken after its data connection ended."""
 
     for_: DurationNs = Field(default="0s", alias="for")  # type: ignore[assignment]
@@ -19,7 +19,7 @@ class Hold(Documented):
     """`server-close`: only when the server closed first, as TIME_WAIT works (RETR, LIST); `any-close`: STOR too."""
 
 
-class ConnectionCap(Documented):
+class ConnectionCap(Frozen):
     """What the emulator does with a control connection beyond its maximum."""
 
     count: PositiveCount
@@ -29,7 +29,7 @@ class ConnectionCap(Documented):
     text: str = "Too many connections"
 
 
-class Emulator(Documented):
+class Emulator(Frozen):
     """The embedded FTP server and its faults."""
 
     address: Literal["127.0.0.1", "::1"] = "127.0.0.1"
@@ -87,7 +87,7 @@ IMPLICIT_PORT: Final = 990
 """ftps (IANA): the port where TLS begins before the greeting."""
 
 
-class Tls(Documented):
+class Tls(Frozen):
     """FTP over TLS (RFC 4217), and what of the server's certificate is checked."""
 
     mode: Literal["none", "explicit", "implicit"] = "none"
@@ -149,7 +149,7 @@ _LACKING: Final[dict[str, dict[str, str]]] = {
 """What a server has no setting for, and what there is instead."""
 
 
-class Server(Documented):
+class Server(Frozen):
     """A real FTP server that the run starts in its lab, and ends with it.
 
     It is taken from this system, or from where `scripts/fetch-servers` put it. Its anonymous user finds the scenario's
@@ -227,7 +227,7 @@ class Server(Documented):
         return int(first), int(last)
 
 
-class Target(Documented):
+class Target(Frozen):
     """The server under test: the embedded emulator, a real server in the lab, or a host."""
 
     emulator: Emulator | None = None

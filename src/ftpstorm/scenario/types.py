@@ -14,7 +14,9 @@ from ftpstorm.units import Rate, format_duration, parse_duration, parse_rate, pa
 class Frozen(BaseModel):
     """Base of all scenario models: immutable, unknown keys refused, defaults validated."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True, defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, arbitrary_types_allowed=True, defer_build=True
+    )
 
 
 def _not_bool(value: Any) -> Any:
@@ -122,9 +124,3 @@ PositiveRate = Annotated[
 Port = Annotated[int, Field(ge=1, le=65_535), NOT_BOOL]
 Count = Annotated[int, Field(ge=0), NOT_BOOL]
 PositiveCount = Annotated[int, Field(ge=1), NOT_BOOL]
-
-
-class Documented(Frozen):
-    """Base of models whose attribute docstrings become JSON Schema descriptions."""
-
-    model_config = ConfigDict(use_attribute_docstrings=True)

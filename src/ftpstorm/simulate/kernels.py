@@ -107,7 +107,7 @@ class Kernels:
 
 @dataclass(frozen=True, slots=True)
 class Suppose:
-    """Documented platforms that stand on the path instead of the plan's own; None keeps that."""
+    """Frozen platforms that stand on the path instead of the plan's own; None keeps that."""
 
     client: Profile | None = None
     server: Profile | None = None
