@@ -258,6 +258,7 @@ async def test_another_host_in_pasv_is_not_followed(tmp_path: Path, host: str) -
 
     run = await drive(script, tmp_path, client={"mode": "pasv"})
     assert run.classes() == ["none"] * 3
+    assert run.counts.foreign_hosts == 1, "not followed, and told"
 
 
 async def test_a_third_host_in_pasv_is_refused_where_the_scenario_says_so(tmp_path: Path) -> None:
@@ -269,6 +270,7 @@ async def test_a_third_host_in_pasv_is_refused_where_the_scenario_says_so(tmp_pa
 
     run = await drive(script, tmp_path, client={"mode": "pasv", "pasv_address": "refuse"})
     assert run.classes() == ["none", "protocol-error", "none"]
+    assert run.counts.foreign_hosts == 1
 
 
 async def test_a_refused_data_connection(tmp_path: Path) -> None:

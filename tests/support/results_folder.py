@@ -89,6 +89,8 @@ class Story:
     """When the sampler's first reading came, after start_at."""
     counts_off: dict[str, int] = field(default_factory=dict)
     """What to add to the workers' own counts: books that do not balance."""
+    foreign_hosts: int = 0
+    """Replies to PASV that named another host, of each worker."""
     server_off: dict[str, int] = field(default_factory=dict)
     """What to add to the emulator's own counts."""
     expect: dict[str, Any] | None = field(
@@ -369,7 +371,8 @@ def _manifest(
                 counts[name] += off
         counts |= {
             "cpu_s": 1.6, "max_rss_bytes": 40_000_000, "lateness_ns": {"p50": 90_000, "p99": 140_000, "max": 900_000},
-            "loop_stall_ns": story.stall_ms * NS_PER_MS, "open_files_left": 0, "sessions_left": 0,
+            "foreign_hosts": story.foreign_hosts, "loop_stall_ns": story.stall_ms * NS_PER_MS, "open_files_left": 0,
+            "sessions_left": 0,
         }  # fmt: skip
         processes.append(ProcessRecord(role=worker.name, pid=100 + number, counts=counts if done else None))
     sampler = {

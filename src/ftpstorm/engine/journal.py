@@ -24,6 +24,7 @@ class Counts:
         "dropped",
         "failed",
         "failures",
+        "foreign_hosts",
         "interrupted",
         "last_reply",
         "operations_failed",
@@ -43,6 +44,8 @@ class Counts:
         self.operations_interrupted = [0] * len(Operation)
         self.data_handshakes = self.data_resumed = 0
         """TLS handshakes done on data connections, and those that resumed the control connection's session."""
+        self.foreign_hosts = 0
+        """Replies to PASV that named another host than the control connection's peer."""
         self.failures = [0] * len(FailureClass)
         """Failures by FailureClass number: operations, and sessions that failed outside any operation."""
         self.last_reply = ""

@@ -62,8 +62,9 @@ def _endpoint(session: Session, reply: Reply) -> tuple[str, int]:
         raise failed_by_reply(Phase.PASSIVE, reply, FailureClass.PROTOCOL_ERROR) from None
     session.passive_ns = session.now
     session.passive_port = port
-    if host != peer and work.pasv_address != "reply":
-        if work.pasv_address == "refuse":
-            raise failed_by_reply(Phase.PASSIVE, reply, FailureClass.PROTOCOL_ERROR)
-        host = peer
-    return host, port
+    if host == peer:
+        return host, port
+    work.journal.counts.foreign_hosts += 1
+    if work.pasv_address == "refuse":
+        raise failed_by_reply(Phase.PASSIVE, reply, FailureClass.PROTOCOL_ERROR)
+    return (host if work.pasv_address == "reply" else peer), port

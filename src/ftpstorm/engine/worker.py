@@ -179,6 +179,7 @@ class Worker:
             "operations": counts.operations,
             "data_handshakes": counts.data_handshakes,
             "data_resumed": counts.data_resumed,
+            "foreign_hosts": counts.foreign_hosts if self._plan.scenario.client.driver == "storm" else None,
             "cpu_s": round(_cpu_s() - cpu_before, 6),
             "max_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             "lateness_ns": {"p50": late.quantile(0.5), "p99": late.quantile(0.99), "max": late.maximum},

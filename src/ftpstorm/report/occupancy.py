@@ -107,6 +107,7 @@ def passive_ports_of(evidence: Evidence) -> PassivePorts:
         outside_range=outside,
         order=_order(ports, len(distinct)),
         reuse_interval_s=_reuse_interval_s(evidence.passive_transfers),
+        foreign_host=evidence.counted("foreign_hosts"),
         range_estimate=(int(distinct[0]), int(distinct[-1])) if complete else None,
     )
 

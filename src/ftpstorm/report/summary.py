@@ -166,6 +166,9 @@ class PassivePorts(SummaryModel):
     """Shortest time from the end of a port's data connection to its next offer."""
     range_estimate: tuple[int, int] | None
     """First and last port of the range where every port was seen several times."""
+    foreign_host: int | None = None
+    """Replies to PASV that named another host than the control connection's: an address behind NAT, as a rule. Null
+    where a worker did not live to tell, or an older ftpstorm did not count."""
 
 
 class LimitRow(SummaryModel):

@@ -62,6 +62,7 @@ def _passive(summary: Summary) -> Iterator[tuple[str, str]]:
         ("order", "too few ports were seen, or each too seldom"),
         ("reuse_interval_s", "no port was offered twice"),
         ("range_estimate", "the ports were not seen often enough"),
+        ("foreign_host", "no worker told, or the driver does not see the host that a reply names"),
     ):
         if getattr(summary.passive_ports, name) is None:
             yield f"passive_ports.{name}", reason

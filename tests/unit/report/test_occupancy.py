@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,3 +24,9 @@ def test_a_port_that_was_asked_for_alone_was_shown_all_the_same(evidence: Callab
     after = passive_ports_of(found)
     assert (after.distinct, after.min, after.max) == (before.distinct, PORTS_FROM, before.max)
     assert after.reuse_interval_s is None, "only the end of a data connection makes a port free"
+
+
+def test_a_reply_that_names_another_host_is_an_anomaly_that_is_counted(evidence: Callable[[Story], Evidence]) -> None:
+    story = Story(ports=20, rate=20, hold_s=0.5, duration_s=4, expect=None)
+    assert passive_ports_of(evidence(story)).foreign_host == 0
+    assert passive_ports_of(evidence(replace(story, foreign_hosts=7))).foreign_host == 14, "two workers"
