@@ -267,7 +267,9 @@ class _Asker:
         if self.profile.kind == "passive-range":
             command = f"{times} servers or server addresses, or a server that binds its range with SO_REUSEADDR"
         elif self.profile.kind == "nat":
-            command = f"{times} addresses of the gateway, or {times} destination addresses or ports"
+            command = (
+                f"{times} address{'' if times == 1 else 'es'} of the gateway, or as many destination addresses or ports"
+            )
         else:
             command = f"{times} source addresses of the client, or {times} destination addresses or ports"
         fix = Fix(self.host, command, "now", "firewalls and peers must admit them")

@@ -20,7 +20,7 @@ from ftpstorm.report.graph import tables, to_json
 from ftpstorm.report.graphs import draw_graphs, time_to_ns
 from ftpstorm.report.marks import marks
 from ftpstorm.report.summary import Summary, verdict_shown
-from ftpstorm.report.wording import DASH, count_of, milliseconds, number, per_second, percent
+from ftpstorm.report.wording import DASH, count_of, errno_words, milliseconds, number, per_second, percent
 from ftpstorm.vocabulary import Verdict
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(num=number, rate=per_second, ms=milliseconds, pct=percent)
+    made.filters.update(num=number, rate=per_second, ms=milliseconds, pct=percent, errno=errno_words)
     made.globals.update(dash=DASH, count_of=count_of)
     return made
 

@@ -23,7 +23,7 @@ from ftpstorm.scenario.shapes import (
     model_at,
     tagged_models,
 )
-from ftpstorm.scenario.wording import closest, describe, translate, unknown_key
+from ftpstorm.scenario.wording import alternatives, closest, translate, unknown_key
 
 
 def validate(document: Document) -> tuple[Scenario | None, tuple[Problem, ...]]:
@@ -63,8 +63,8 @@ def _explain(errors: list[ErrorDetails], document: Document) -> list[Problem]:
             if not (isinstance(document.look(path), dict) and chosen is not None):
                 if path not in answered:
                     answered.add(path)
-                    words = describe(_annotation_at(path, document.value))
-                    problems.append(document.problem(path, f"must be {words}"))
+                    words, hint = alternatives(_annotation_at(path, document.value), document.look(path))
+                    problems.append(document.problem(path, words, hint=hint))
                 continue
             if alternative != chosen.__name__ and where.path == path:
                 continue  # another alternative than the mapping that was written

@@ -73,6 +73,13 @@ def describe(annotation: Any) -> str:
     return _describe_schema(TypeAdapter(annotation).json_schema())
 
 
+def alternatives(annotation: Any, value: Any) -> Words:
+    """Return the words for a value of no admitted kind, and the word that it was probably meant to be."""
+    looks = describe(annotation)
+    match = closest(value, _QUOTED.findall(looks)) if isinstance(value, str) else None
+    return f"must be {looks}", f"did you mean {match!r}?" if match is not None else None
+
+
 def _describe_schema(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         kinds = [_describe_schema({**part, "$defs": schema.get("$defs", {})}) for part in schema["anyOf"]]

@@ -267,7 +267,8 @@ WRONG: list[tuple[str, str, str]] = [
     (
         "      - quit",
         "      - quit\n    on_failure: contineu",
-        "flows.download.on_failure: must be 'continue' or 'end-session' or a mapping with `retry` (saw contineu)",
+        "flows.download.on_failure: must be 'continue' or 'end-session' or a mapping with `retry` (saw contineu); "
+        "did you mean 'continue'?",
     ),
     (
         "      - quit",
