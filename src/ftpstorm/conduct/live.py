@@ -240,6 +240,7 @@ class View:
         self._redraws = console.is_terminal and not console.is_dumb_terminal
         self._next_draw_s = 0.0
         self._skipped: Picture | None = None
+        self._width = 0
 
     def show(self, picture: Picture) -> None:
         """Show the picture: redrawn on a terminal; elsewhere a line now and then, and whenever the state changed."""
@@ -281,12 +282,30 @@ class View:
         from rich.live import Live
 
         self._skipped = None
+        self._fit()
         if self._live is None:
             # no refresh thread: the conductor forks, and children die with the thread that forked them
             self._live = Live(console=self._console, auto_refresh=False, transient=False, vertical_overflow="crop")
             self._live.start()
         unicode = self._console.encoding.lower().startswith("utf")
         self._live.update(render(picture, unicode=unicode, width=self._console.width), refresh=True)
+
+    def _fit(self) -> None:
+        """Begin the picture anew on a clean screen when the terminal has become narrower.
+
+        Its lines have been folded then, into how many depends on the terminal, so nobody can go up to the first.
+        All that stands on the screen moves up into the scrollback instead: nothing of the user's is lost.
+        """
+        from rich.control import Control
+
+        narrower, self._width = self._console.width < self._width, self._console.width
+        if self._live is None or not narrower:
+            return
+        self._live.transient = True  # take away what can be reached of it
+        self._live.stop()
+        self._live = None
+        self._console.file.write("\n" * self._console.height)
+        self._console.control(Control.home(), Control.clear())
 
     def _guard(self, write: Callable[[], object]) -> None:
         if self._broken:

@@ -48,8 +48,8 @@ def server_ephemeral_ports(evidence: Evidence, generator: Generator) -> Finding 
                 Sign("records", f"{waiting:,} sockets of the server were in TIME_WAIT, and it has {ports:,} ports")
             )
     else:
-        made = _made(evidence)
-        signs.append(Sign("records", f"{made:,} data connections were made, as many as the server has ports"))
+        tried = _not_refused(evidence)
+        signs.append(Sign("records", f"it opened {tried:,} data connections or tried to, as many as it has ports"))
     has = f" ({ports:,} there are)" if ports is not None else ""
     return Finding(
         signs=tuple(signs),
@@ -85,17 +85,18 @@ def _local_errors(evidence: Evidence) -> Mask:
 
 
 def _active_refusals(evidence: Evidence) -> Mask:
-    """In active mode, refusals that began when as many connections were made as the server has ephemeral ports."""
+    """In active mode, refusals of all transfers but as many as the server has ephemeral ports."""
     refused = failed_as(evidence, F.DATA_NOT_ESTABLISHED)
     ports = server_ports(evidence)
-    if not refused.any() or ports is None or abs(_made(evidence) - ports) > NEAR * ports:
+    if not refused.any() or ports is None or abs(_not_refused(evidence) - ports) > NEAR * ports:
         return np.zeros(len(refused), bool)
     return refused & failures_of(evidence, active_transfers(evidence))
 
 
-def _made(evidence: Evidence) -> int:
+def _not_refused(evidence: Evidence) -> int:
+    """Return how many transfers of active mode took a port of the server's: all but the refused."""
     rows = active_transfers(evidence)
-    return int(np.count_nonzero(rows["outcome"] == Outcome.SUCCEEDED))
+    return int(np.count_nonzero((rows["outcome"] != Outcome.FAILED) | (rows["class"] != F.DATA_NOT_ESTABLISHED)))
 
 
 def _told(evidence: Evidence, name: str) -> int | None:

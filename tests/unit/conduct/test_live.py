@@ -244,3 +244,18 @@ def test_a_reader_that_went_away_silences_the_view(terminal: bool) -> None:
     shown.note("anything")
     shown.show(PICTURE)
     shown.close()
+
+
+def test_a_narrower_terminal_gets_a_clean_screen_and_nothing_of_the_user_s_is_lost() -> None:
+    file = io.StringIO()
+    console = new_console(file=file, force_terminal=True)
+    console.width, console.height = 100, 30
+    shown = View(console)
+    for width, clears in ((100, 0), (120, 0), (60, 1), (60, 1), (80, 1), (40, 2)):
+        console.width = width
+        shown.show(replace(PICTURE, state=f"running at {width}, {clears}"))
+        written = file.getvalue()
+        assert written.count("\n" * 30 + "\x1b[H\x1b[2J") == clears, width
+        assert written.count("\x1b[2J") == clears, "cleared only what has moved into the scrollback"
+    shown.close()
+    assert "running at 40" in file.getvalue().rpartition("\x1b[2J")[2]
