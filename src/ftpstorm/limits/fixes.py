@@ -31,6 +31,7 @@ SHORT_TIME_WAIT_S: Final = 30.0
 PASSIVE_PORTS_MOST: Final = 59_976
 """Ports up to 60999: more are no range that every server can have."""
 
+SHARED_BACK_END: Final = "keep connections to the back end and share them: a pool, keep-alive"
 _INETINFO: Final = r"HKLM\SYSTEM\CurrentControlSet\Services\InetInfo\Parameters"
 
 
@@ -287,7 +288,7 @@ _TABLE: Final[dict[Cause, dict[Platform, tuple[Fix, ...]]]] = {
     Cause.SERVER_EPHEMERAL_PORTS: {
         **{
             platform: (
-                _server("keep connections to the back end and share them: a pool, keep-alive", _MEMORY),
+                _server(SHARED_BACK_END, _MEMORY),
                 *range_settings(platform, WIDEST_RANGE, "server"),
                 *reuse_settings(platform, host="server"),
                 *time_wait_settings(platform, SHORT_TIME_WAIT_S, "server"),
@@ -304,7 +305,7 @@ _TABLE: Final[dict[Cause, dict[Platform, tuple[Fix, ...]]]] = {
             _server("`ip_local_port_range` of lab.sysctls.server", effect="now"),
         ),
         Platform.ANY: (
-            _server("keep connections to the back end and share them: a pool, keep-alive", _MEMORY),
+            _server(SHARED_BACK_END, _MEMORY),
             _server("widen the server's ephemeral range", "must not overlap ports that services listen on", "now"),
         ),
     },

@@ -6,10 +6,11 @@ from typing import Final
 
 import numpy as np
 
+from ftpstorm.limits.fixes import SHARED_BACK_END
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.finding import Against, Finding, Mask, Sign
 from ftpstorm.report.remedies import remedies
-from ftpstorm.report.summary import Generator
+from ftpstorm.report.summary import Fix, Generator
 from ftpstorm.report.testimony import active_transfers, failed_as, failures_of
 from ftpstorm.report.wording import count_of, seconds
 from ftpstorm.scenario.lab import sysctl_full_name
@@ -58,10 +59,22 @@ def server_ephemeral_ports(evidence: Evidence, generator: Generator) -> Finding 
         + ("connections that are kept and shared" if behind.any() else "passive mode")
         + ", or a wider ephemeral range there, would lift it.",
         explained=explained,
-        fixes=remedies(evidence, Cause.SERVER_EPHEMERAL_PORTS),
+        fixes=remedies(evidence, Cause.SERVER_EPHEMERAL_PORTS) if behind.any() else _active_fixes(evidence),
         would_settle=() if signs[-1].kind == "witness" or evidence.sees_server
         else ("TIME_WAIT by remote address on the server's host (`ftpstorm sample`)",),
     )  # fmt: skip
+
+
+def _active_fixes(evidence: Evidence) -> tuple[Fix, ...]:
+    """Return what lifts it where the connections go to clients and not to a back end."""
+    passive = Fix(
+        host=Side.CLIENT,
+        command="passive mode: the server listens for data connections and makes none",
+        takes_effect="now",
+        risk="firewalls must admit its passive range",
+    )
+    fixes = remedies(evidence, Cause.SERVER_EPHEMERAL_PORTS)
+    return (passive, *(fix for fix in fixes if fix.command != SHARED_BACK_END))
 
 
 def server_ports(evidence: Evidence) -> int | None:

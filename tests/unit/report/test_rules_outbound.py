@@ -34,3 +34,6 @@ def test_a_transfer_that_hangs_has_taken_a_port_as_one_that_succeeds_has(
     found.operations["mode"] = DataMode.PORT
     finding = rules_outbound.server_ephemeral_ports(found, generator_health(found))
     assert isinstance(finding, Finding) == named
+    if isinstance(finding, Finding):
+        assert finding.fixes[0].command.startswith("passive mode")
+        assert not [fix for fix in finding.fixes if "back end" in fix.command]
