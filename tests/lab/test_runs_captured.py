@@ -51,7 +51,9 @@ def test_every_connection_is_there_once_from_syn_to_fin_without_its_payload(
     summary = run.summary()
     assert len(talks) == 12  # six sessions: a control and a data connection each
     assert all(flags.startswith(">S <SA >A ") and flags.count("S") == 2 for flags in talks.values())
-    assert all(flags.count("F") == 2 for flags in talks.values())
+    fins = {flags: {one[0] for one in flags.split() if "F" in one} for flags in talks.values()}
+    # at least one of each side: a kernel whose ACK comes late is sent a FIN again
+    assert [flags for flags, sides in fins.items() if sides != {">", "<"}] == []
     assert {segment.behind_headers for segment in segments} == {b""}
     assert [segment.at_ns for segment in segments] == sorted(segment.at_ns for segment in segments)
     told = counts(run)
