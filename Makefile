@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 PYTEST_ARGS ?=
 # Modules of tests that run at a time; 0 for one after the other in one process.
-TEST_PROCESSES ?= 3
+TEST_PROCESSES ?= 2
 
 BIN     := $(VENV)/bin
 INPUTS  := pyproject.toml constraints.txt
