@@ -20,7 +20,7 @@ from ftpstorm.report.remedies import remedies
 from ftpstorm.report.rules import RULES
 from ftpstorm.report.summary import Confidence, Diagnosis, Generator, RuledOut
 from ftpstorm.report.testimony import by_phase, client_share, of_server
-from ftpstorm.report.wording import count_of, seconds
+from ftpstorm.report.wording import count_of, number, seconds
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import Cause, FailureClass, Outcome, Phase, Status
 
@@ -204,7 +204,7 @@ def _none(evidence: Evidence) -> tuple[Cause, Finding]:
         signs.append(Sign("records", f"{count_of(cut, 'session')} had not ended when the load's grace was over"))
     moved = len(evidence.success_ns)
     rate = moved / evidence.load_s
-    what = f"all {count_of(moved, 'transfer')} succeeded, {rate:.3g} a second over {evidence.load_s:.3g} s"
+    what = f"all {count_of(moved, 'transfer')} succeeded, {number(rate)} a second over {number(evidence.load_s)} s"
     if not moved:
         what = f"all {count_of(len(evidence.started), 'session')} succeeded"
     lost = f", but {count_of(dropped, 'planned session')} never started" if dropped else ""
