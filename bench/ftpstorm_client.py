@@ -60,8 +60,9 @@ def scenario_of(job: Job) -> Scenario:
             load |= {"executor": "burst", "sessions": job.operations}
         case "hold":
             over_s = -(-job.operations // (HOLD_RATE if job.ca_file is None else HOLD_RATE_TLS))
-            steps = ["login", {"think": f"{over_s + HOLD_SLACK_S}s"}, "quit"]
-            load |= {"executor": "burst", "sessions": job.operations, "over": f"{over_s}s"}
+            steps = ["login", "quit"]
+            load |= {"executor": "hold", "sessions": job.operations, "over": f"{over_s}s"}
+            load |= {"duration": f"{HOLD_SLACK_S}s"}
         case "greet":
             steps = [{"think": "0s"}]
             duration = f"{job.operations * 1000 // job.rate}ms"

@@ -38,7 +38,7 @@ class Gate:
         if self._left > 0:
             self._left -= len(chunk)
             if self._left <= 0:
-                reactor = self._session.reactor
+                reactor = self._session.work.reactor
                 reactor.timers.call_at(reactor.clock(), _waker(self._session))  # not from inside the read
 
 
@@ -66,7 +66,7 @@ async def abort(session: Session, options: AbortOptions) -> None:
     began_ns = session.now
     data = await open_transfer(session, job)
     if options.after_ns:
-        session.reactor.timers.call_at(began_ns + options.after_ns, _waker(session))
+        session.work.reactor.timers.call_at(began_ns + options.after_ns, _waker(session))
     answers = await _until_due(session, data, options, job, began_ns)
     _send(session, telnet=options.signal == "telnet")
     if options.close.first == "client":

@@ -81,7 +81,6 @@ class Listener:
         "accepted_ns",
         "address",
         "errno",
-        "fd",
         "local_port",
         "port",
     )
@@ -93,7 +92,6 @@ class Listener:
         self._wake = wake
         self._peer = peer
         self.address = address
-        self.fd = sock.fileno()
         self.local_port = local_port(sock)
         self.accepted: Socket | None = None
         """The connection; whoever takes it owns it."""
@@ -102,7 +100,7 @@ class Listener:
         """Remote port of the connection."""
         self.errno = 0
         """Why accept(2) cannot go on (out of files or memory)."""
-        reactor.watch(self.fd, self)
+        reactor.watch(sock, self)
 
     def on_event(self, events: int, now: int) -> None:
         """Take one event of the reactor."""
@@ -126,7 +124,7 @@ class Listener:
     def close(self) -> None:
         """Stop listening, and close a connection that nobody took; closing twice is allowed."""
         if self._sock is not None:
-            self._reactor.close_later(self._sock, self.fd)
+            self._reactor.close_later(self._sock)
             self._sock = None
         if self.accepted is not None:
             self.accepted.close()

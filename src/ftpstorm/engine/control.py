@@ -16,7 +16,7 @@ from ftpstorm.engine.sockets import acknowledge_now, local_port, pending_error, 
 from ftpstorm.engine.tls import TlsStream
 from ftpstorm.ftp.replies import ProtocolViolationError, Reply, ReplyParser, parse_whole
 
-READ_BYTES: Final = 4_096
+READ_BYTES: Final = 448
 """One read of a control connection. Replies are smaller; a longer banner takes another read."""
 
 REPLIES_MAX: Final = 64
@@ -47,7 +47,6 @@ class Control:
         "connected",
         "ended",
         "errno",
-        "fd",
         "garbage",
         "local_port",
         "owner",
@@ -60,7 +59,6 @@ class Control:
         self._sock = sock
         self._parser: ReplyParser | None = None  # there while half a reply has been read
         self._closed = False
-        self.fd = sock.fileno()
         self.local_port = local_port(sock)
         self.owner = owner
         self.connected = False
@@ -72,7 +70,7 @@ class Control:
         self.replies: list[Reply] = []
         self.tls: TlsStream | None = None
         """Set by `start_tls`; says itself whether its handshake is done, and what went wrong."""
-        reactor.watch(self.fd, self)
+        reactor.watch(sock, self)
 
     @property
     def open(self) -> bool:
@@ -257,6 +255,6 @@ class Control:
                 reset_on_close(self._sock)
             if self.tls is not None:
                 self._send_ciphertext(self.tls.close_notify())
-            self._reactor.close_later(self._sock, self.fd)
+            self._reactor.close_later(self._sock)
             self._closed = True
             self.ended = True

@@ -47,7 +47,6 @@ class Data:
         "end_ns",
         "ended",
         "errno",
-        "fd",
         "first_byte_ns",
         "half",
         "local_port",
@@ -65,22 +64,16 @@ class Data:
         self._wake = wake
         self._expected = expected
         self._to_send = -1  # bytes an upload still has to send; -1: this is a download, or nothing has begun
-        self.fd = sock.fileno()
         self.local_port = local_port(sock)
-        self.connected = False
-        self.ended = False
-        self.errno = 0
-        self.bytes = 0
+        self.connected = self.ended = False
+        self.errno = self.bytes = 0
         self.check: Check | None = None
         """Sees every chunk of a download."""
         self.half = False
         """Where the client closes first: shut down for writing only, and read on until the server has closed too."""
-        self.connected_ns = ABSENT
-        self.first_byte_ns = ABSENT
-        self.end_ns = ABSENT
-        self.progress_ns = ABSENT
-        """When payload last moved: what the stall deadline counts from."""
-        reactor.watch(self.fd, self)
+        self.connected_ns = self.first_byte_ns = self.end_ns = self.progress_ns = ABSENT
+        """`progress_ns`, when payload last moved, is what the stall deadline counts from."""
+        reactor.watch(sock, self)
 
     def on_event(self, events: int, now: int) -> None:
         """Take one event of the reactor."""
@@ -141,7 +134,7 @@ class Data:
             if size < CHUNK_BYTES:
                 return
             now = self._reactor.clock()
-        self._reactor.rearm(self.fd)
+        self._reactor.rearm(self._sock)
 
     def start_upload(self, size: int, now: int) -> None:
         """Send `size` bytes of PAYLOAD, then close: the end of an upload is the client's FIN."""
@@ -176,7 +169,7 @@ class Data:
             self.progress_ns = now
             if size < len(chunk):
                 return  # the send buffer is full: the kernel will tell when there is room
-        self._reactor.rearm(self.fd)
+        self._reactor.rearm(self._sock)
 
     def _half_close(self, now: int) -> None:
         """Send FIN and read on; the server's close is then the end."""
@@ -186,7 +179,7 @@ class Data:
             self._end(error.errno or 0, now)
             self._wake(now)
             return
-        self._reactor.redirect(self.fd, _Drain(self))
+        self._reactor.redirect(self._sock, _Drain(self))
 
     def on_drain(self, events: int, now: int) -> None:
         """Read up to the server's close. What comes is counted of a download alone: an upload moves nothing back."""
@@ -218,7 +211,7 @@ class Data:
         if not self._closed:
             if reset:
                 reset_on_close(self._sock)
-            self._reactor.close_later(self._sock, self.fd)
+            self._reactor.close_later(self._sock)
             self._closed = True
 
 

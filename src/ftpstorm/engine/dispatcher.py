@@ -48,7 +48,7 @@ class Dispatcher:
         self.late_since_ns = 0
         """Largest lateness since it was last set to 0 by whoever reports progress."""
         self._make_session = make_session
-        self._on_end = self._session_ended  # bound once, not once a session
+        work.on_end = self._session_ended
         for load in loads:
             for each in (load, *(() if load.mix is None else load.mix.works.values())):
                 each.script = make_session.make_script(work, each.steps)
@@ -86,7 +86,7 @@ class Dispatcher:
         load = runner.work
         if load.mix is not None:
             load = load.mix.pick(number)
-        session = self._make_session(self.work, load, number, intended_ns, self._on_end)
+        session = self._make_session(self.work, load, number, intended_ns)
         self.sessions[session] = runner
         session.start(now)
 

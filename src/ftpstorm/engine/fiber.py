@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Coroutine, Generator
-from typing import Any, Final
-
-from ftpstorm.engine.reactor import Reactor
+from typing import Final
 
 NEVER: Final = 1 << 62
 
@@ -34,10 +32,9 @@ class InterruptError(Exception):
 class Fiber:
     """Base of a session: owns the coroutine, what it waits for, and `now`, the stamp of the event that resumed it."""
 
-    __slots__ = ("_coroutine", "deadline_ns", "now", "reactor", "waiting")
+    __slots__ = ("_coroutine", "deadline_ns", "now", "waiting")
 
-    def __init__(self, reactor: Reactor) -> None:
-        self.reactor = reactor
+    def __init__(self) -> None:
         self.waiting = 0
         self.deadline_ns = NEVER
         self.now = 0
@@ -103,9 +100,3 @@ class Fiber:
         self.deadline_ns = deadline_ns
         self.now = yield
         self.waiting = 0
-
-    @types.coroutine
-    def sleep_until(self, instant_ns: int) -> Generator[Any, Any, None]:
-        """Suspend until `instant_ns`, whatever happens on the connections meanwhile. Raises InterruptError."""
-        self.reactor.timers.call_at(instant_ns, self.wake_timer)
-        yield from self.wait(ON_TIMER)

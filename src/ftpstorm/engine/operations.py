@@ -14,8 +14,9 @@ from ftpstorm.engine.aborting import abort
 from ftpstorm.engine.active import ACTIVE_MODES
 from ftpstorm.engine.commands import NOOP, QUIT, TYPE_I, encode, execute
 from ftpstorm.engine.failure import StepFailedError, failed_by_reply
+from ftpstorm.engine.fiber import NEVER
 from ftpstorm.engine.filling import options_of
-from ftpstorm.engine.holding import hold
+from ftpstorm.engine.holding import Stay, hold
 from ftpstorm.engine.passive import ask_passive
 from ftpstorm.engine.transfers import Transfer, transfer
 from ftpstorm.engine.verification import ask_size, check_of, known_size
@@ -230,6 +231,8 @@ def _prepare(work: Work, step: PlannedStep) -> tuple[Run, Any]:
             return transfer, _append(work, options)
         case Operation.LIST | Operation.NLST | Operation.MLSD:
             return transfer, Transfer(work, encode(step.operation.name, options.path), options)
+        case Operation.HOLD:
+            return hold, Stay(work.journal.origin_ns + options.until_ns, options.noop_every_ns or NEVER)
     return EXECUTE[step.operation], options
 
 

@@ -84,8 +84,9 @@ class Reactor:
         """Sockets watched now, the timer not counted."""
         return self._watched
 
-    def watch(self, fd: int, watcher: Watcher) -> None:
-        """Deliver events of `fd` to `watcher`, edge-triggered for reading, writing and the peer's close."""
+    def watch(self, sock: Socket, watcher: Watcher) -> None:
+        """Deliver events of `sock` to `watcher`, edge-triggered for reading, writing and the peer's close."""
+        fd = sock.fileno()
         try:
             self._watchers[fd] = watcher
         except IndexError:
@@ -94,18 +95,18 @@ class Reactor:
         self._watched += 1
         self._register(fd, WATCHED)
 
-    def rearm(self, fd: int) -> None:
-        """Deliver once more what is ready on `fd`: for a watcher that left data unread so that others have a turn."""
-        self._epoll.modify(fd, WATCHED)
+    def rearm(self, sock: Socket) -> None:
+        """Deliver once more what is ready on `sock`: for a watcher that left data unread so that others have a turn."""
+        self._epoll.modify(sock.fileno(), WATCHED)
 
-    def redirect(self, fd: int, watcher: Watcher) -> None:
-        """Deliver events of `fd` to another watcher from now on, once more what is ready already."""
-        self._watchers[fd] = watcher
-        self._epoll.modify(fd, WATCHED)
+    def redirect(self, sock: Socket, watcher: Watcher) -> None:
+        """Deliver events of `sock` to another watcher from now on, once more what is ready already."""
+        self._watchers[sock.fileno()] = watcher
+        self.rearm(sock)
 
-    def close_later(self, sock: Socket, fd: int) -> None:
+    def close_later(self, sock: Socket) -> None:
         """Stop watching and close `sock` after this batch of events."""
-        self._watchers[fd] = _NOBODY
+        self._watchers[sock.fileno()] = _NOBODY
         self._watched -= 1
         if not self.timers.held and not self._closing:
             self._loop.call_soon(self._close_sockets)

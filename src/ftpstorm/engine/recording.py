@@ -38,7 +38,6 @@ class Recorded(Fiber):
 
     __slots__ = (
         "_pending",
-        "_pending_error",
         "bytes",
         "connected_ns",
         "connects",
@@ -69,7 +68,7 @@ class Recorded(Fiber):
     )
 
     def __init__(self, work: Work, load: LoadWork, number: int, intended_ns: int) -> None:
-        super().__init__(work.reactor)
+        super().__init__()
         self.work = work
         self.load = load
         self.number = number
@@ -80,8 +79,8 @@ class Recorded(Fiber):
         self.control: Control | None = None
         self.connects = 0
         self.start_ns = self.connected_ns = self.tls_ns = self.greeting_ns = self.login_ns = ABSENT
-        self._pending: list[Any] | None = None
-        self._pending_error: StepFailedError | None = None
+        self._pending: tuple[list[Any], StepFailedError] | None = None
+        """Record of a failed operation, and the failure: whether control survived it is not yet known."""
         self.operations = self.failed = self.bytes = 0
         self.first_error: StepFailedError | None = None
         """Of the first step that failed for good: one that a retry recovered has not failed."""
@@ -169,8 +168,7 @@ class Recorded(Fiber):
         self.failed += 1
         _forget_frames(error)
         journal.counts.failures[error.failure] += 1
-        self._pending = record
-        self._pending_error = error
+        self._pending = record, error
         if not alive:
             self._settle(journal, 0)
 
@@ -230,9 +228,10 @@ class Recorded(Fiber):
     def _settle(self, journal: Journal, survived: int) -> None:
         pending, self._pending = self._pending, None
         if pending is not None:
-            pending[_SURVIVED_AT] = survived
-            journal.append_operation(*pending)
-            if self._pending_error is self.first_error or self.first_error is None:
+            record, error = pending
+            record[_SURVIVED_AT] = survived
+            journal.append_operation(*record)
+            if error is self.first_error or self.first_error is None:
                 self.first_survived = survived
 
     def record_session(self, outcome: Outcome, *, alive: bool) -> None:

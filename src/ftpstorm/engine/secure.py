@@ -110,7 +110,7 @@ class SecureData(Data):
             if size < CHUNK_BYTES:
                 return
             now = self._reactor.clock()
-        self._reactor.rearm(self.fd)
+        self._reactor.rearm(self._sock)
 
     def _take(self, ciphertext: memoryview, now: int) -> None:
         tls = self.tls
@@ -183,7 +183,7 @@ class SecureData(Data):
             self._in_flight = size
             self._to_send -= size
             now = self._reactor.clock()
-        self._reactor.rearm(self.fd)
+        self._reactor.rearm(self._sock)
 
     def _complete(self, now: int) -> None:
         assert self.tls is not None

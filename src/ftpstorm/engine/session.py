@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 from ftpstorm.engine.commands import ANNOUNCEMENTS_MAX
@@ -17,7 +17,7 @@ from ftpstorm.engine.failure import (
     failed_by_reply,
     failed_by_tls,
 )
-from ftpstorm.engine.fiber import ON_CONTROL, DeadlineError, InterruptError
+from ftpstorm.engine.fiber import ON_CONTROL, ON_TIMER, DeadlineError, InterruptError
 from ftpstorm.engine.nudge import first_reply, swallow_answer
 from ftpstorm.engine.operations import Run, make_script
 from ftpstorm.engine.protection import protect, shake_hands
@@ -33,17 +33,14 @@ from ftpstorm.vocabulary import FailureClass, Operation, Outcome, Phase
 CLOSE_GRACE_NS = 1_000_000_000
 """How long after 221 the server may take to close first, so that TIME_WAIT is its own; then the client closes."""
 
-OnEnd = Callable[["Session"], None]
-
 
 class Session(Recorded):
-    """State of one session. The dispatcher starts it, sweeps its deadline, and hears of its end through `on_end`."""
+    """State of one session. The dispatcher starts it, sweeps its deadline, and hears of its end (`Work.on_end`)."""
 
-    __slots__ = ("_on_end", "outcome", "quit_ns")
+    __slots__ = ("outcome", "quit_ns")
 
-    def __init__(self, work: Work, load: LoadWork, number: int, intended_ns: int, on_end: OnEnd) -> None:
+    def __init__(self, work: Work, load: LoadWork, number: int, intended_ns: int) -> None:
         super().__init__(work, load, number, intended_ns)
-        self._on_end = on_end
         self.outcome = Outcome.NONE
         self.quit_ns = ABSENT
 
@@ -73,6 +70,12 @@ class Session(Recorded):
     def interrupt(self, now: int) -> None:
         """End the session at once; it counts as interrupted."""
         self.throw(InterruptError(), now)
+
+    @types.coroutine
+    def sleep_until(self, instant_ns: int) -> Generator[Any, Any, None]:
+        """Suspend until `instant_ns`, whatever happens on the connections meanwhile. Raises InterruptError."""
+        self.work.reactor.timers.call_at(instant_ns, self.wake_timer)
+        yield from self.wait(ON_TIMER)
 
     # --- the control connection as steps use it -----------------------------------------------------------------------
 
@@ -162,9 +165,8 @@ class Session(Recorded):
             await self._greet()
             if tls is not None:
                 await protect(self, tls)
-            self.ordinal = -1
-            for operation, run, options in self.load.script:
-                self.ordinal += 1
+            while self.ordinal < len(self.load.script):  # no iterator: it would be kept for each session that waits
+                operation, run, options = self.load.script[self.ordinal]
                 self.begin_step()
                 try:
                     await run(self, options)
@@ -178,6 +180,7 @@ class Session(Recorded):
                     raise
                 else:
                     self.record_success(operation)
+                self.ordinal += 1
             if self.quit_ns != ABSENT:
                 await self._await_close()
         except StepFailedError as error:  # before the first operation
@@ -304,7 +307,7 @@ class Session(Recorded):
             control.close()
             control.owner = _NOBODY
         self.data = None
-        self._on_end(self)
+        self.work.on_end(self)
 
 
 class _Nobody:

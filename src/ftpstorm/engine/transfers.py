@@ -177,12 +177,14 @@ def transfer(session: Session, job: Transfer) -> Generator[None, int, None]:  # 
     assert control is not None
     replies = control.replies
     secure = data if isinstance(data, SecureData) else None
-    deadline_ns = session.now + session.work.data_ns
+    session.deadline_ns = session.now + session.work.data_ns
     final: Reply | None = None
     begun = job.upload is None
     while True:
         while replies and final is None:
-            reply = session.take_reply()
+            reply = replies.pop(0)  # `take_reply`, written out
+            session.reply_code = reply[0]
+            session.replies_read += 1
             if secure is not None:
                 _advance(session, secure, reply)
             if reply[0] >= 200:
@@ -199,7 +201,8 @@ def transfer(session: Session, job: Transfer) -> Generator[None, int, None]:  # 
             raise session.control_ended(phase_of(data))
         try:
             session.waiting = ON_EITHER if final is None else ON_DATA
-            session.deadline_ns = deadline_ns if not data.complete else data.end_ns + CLOSE_GRACE_NS
+            if data.complete:
+                session.deadline_ns = data.end_ns + CLOSE_GRACE_NS
             session.now = yield
             session.waiting = 0
         except DeadlineError:

@@ -69,6 +69,10 @@ class FlowMix:
         return self.works[self._choice.pick(number)]
 
 
+def _nobody(_session: object) -> None:
+    """Where no dispatcher has said that it wants to hear of a session's end."""
+
+
 @dataclass(slots=True)
 class Work:
     """Everything else that sessions read. They write what they learn for each other: `prefer_pasv`, `asked_sizes` and
@@ -107,6 +111,8 @@ class Work:
     data_ns: int = 0
     scarcity: PortScarcity | None = None
     """None until the kernel had no port for a connection."""
+    on_end: Callable[[Any], None] = _nobody
+    """Hears of each session that has ended; the dispatcher's to set."""
 
 
 def make_loads(plan: Plan) -> tuple[LoadWork, ...]:

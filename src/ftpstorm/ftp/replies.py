@@ -7,6 +7,7 @@ Refused with ProtocolViolationError: a line without a code, a code outside 100..
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 LINE_MAX_BYTES: Final = 8_192
@@ -15,12 +16,20 @@ LINE_MAX_BYTES: Final = 8_192
 REPLY_MAX_BYTES: Final = 65_536
 """Longest multi-line reply; banners of several KiB exist."""
 
+REMEMBERED_MAX: Final = 256
+"""Texts that are remembered: a server that puts times or names into its replies must not fill memory."""
+
+REMEMBERED_BYTES: Final = 256
+"""Longest text that is remembered."""
+
 _IAC: Final = 0xFF
 _SPACE: Final = 0x20
 _HYPHEN: Final = 0x2D
 _CR: Final = 0x0D
 _LF: Final = 0x0A
 _STARTS: Final = {b"%d " % code: code for code in range(100, 660)}
+_NEVER_THE_SAME: Final = frozenset({b"227", b"229"})
+_remembered: Final[dict[bytes, Sequence[Reply]]] = {}
 _new_tuple: Final = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
 
@@ -76,11 +85,24 @@ def _code_of(line: bytes) -> int:
     return code
 
 
-def parse_whole(data: bytes) -> list[Reply] | None:
+def parse_whole(data: bytes) -> Sequence[Reply] | None:
     """Return the replies that `data` is made of, where all are whole, of one line and in ASCII: nearly all there are.
 
-    None for anything else, which takes a `ReplyParser`. `data` is at most LINE_MAX_BYTES long.
+    None for anything else, which takes a `ReplyParser`. `data` is at most LINE_MAX_BYTES long. What a server says over
+    and over is parsed once; the same object then answers for it.
     """
+    replies = _remembered.get(data)
+    if replies is not None:
+        return replies
+    replies = _parse_lines(data)
+    if replies is None or data[:3] in _NEVER_THE_SAME:
+        return replies
+    if len(_remembered) < REMEMBERED_MAX and len(data) <= REMEMBERED_BYTES:
+        _remembered[data] = replies
+    return replies
+
+
+def _parse_lines(data: bytes) -> Sequence[Reply] | None:
     code = _STARTS.get(data[:4])
     if code is None or not data.isascii():  # a telnet command is not ASCII
         return None

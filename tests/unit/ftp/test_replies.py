@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpstorm.ftp.replies import LINE_MAX_BYTES, REPLY_MAX_BYTES, ProtocolViolationError, Reply, ReplyParser
+from ftpstorm.ftp import replies as module
+from ftpstorm.ftp.replies import (
+    LINE_MAX_BYTES,
+    REMEMBERED_MAX,
+    REPLY_MAX_BYTES,
+    ProtocolViolationError,
+    Reply,
+    ReplyParser,
+    parse_whole,
+)
 
 TRANSCRIPT = (
     b"220-Welcome\r\n 220 not the end\r\n221 nor this\r\n220 ready\r\n"
@@ -115,3 +124,53 @@ def test_any_bytes_give_replies_or_a_violation_and_nothing_else(data: bytes, siz
                 assert isinstance(reply.text, str)
     except ProtocolViolationError:
         pass
+
+
+LINES = st.sampled_from(
+    [
+        b"150 here it comes\r\n",
+        b"226 done\r\n",
+        b"226 done\n",
+        b"229 in (|||40000|)\r\n",
+        b"220-a\r\n",
+        b"22",
+        b"\xff\n",
+    ]
+)
+
+
+@given(lines=st.lists(LINES, min_size=1, max_size=4))
+def test_the_quick_way_says_what_the_parser_says_or_nothing(lines: list[bytes]) -> None:
+    data = b"".join(lines)
+    for _ in range(2):  # parsed, then remembered
+        quick = parse_whole(data)
+        if quick is not None:
+            assert list(quick) == feed_all([data])
+
+
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> dict[bytes, object]:
+    fresh: dict[bytes, object] = {}
+    monkeypatch.setattr(module, "_remembered", fresh)
+    return fresh
+
+
+def test_what_a_server_repeats_is_parsed_once(remembered: dict[bytes, object]) -> None:
+    first = parse_whole(b"150 here it comes\r\n226 done\r\n")
+    assert first is not None
+    assert [reply.code for reply in first] == [150, 226]
+    assert parse_whole(b"150 here it comes\r\n226 done\r\n") is first
+
+
+@pytest.mark.parametrize(
+    "text", [b"229 in (|||40000|)\r\n", b"227 in (10,0,0,1,4,5)\r\n", b"226 " + b"x" * 400 + b"\r\n"]
+)
+def test_what_is_never_the_same_or_long_is_not_remembered(remembered: dict[bytes, object], text: bytes) -> None:
+    assert parse_whole(text) is not None
+    assert not remembered
+
+
+def test_a_server_whose_every_reply_is_new_fills_no_memory(remembered: dict[bytes, object]) -> None:
+    for number in range(REMEMBERED_MAX + 10):
+        assert parse_whole(b"226 took %d us\r\n" % number) == [Reply(226, b"226 took %d us" % number)]
+    assert len(remembered) == REMEMBERED_MAX

@@ -27,7 +27,7 @@ from ftpstorm.engine.failure import (
 )
 from ftpstorm.engine.fiber import ON_HOLD, InterruptError
 from ftpstorm.engine.filling import account_of, options_of
-from ftpstorm.engine.session import CLOSE_GRACE_NS, OnEnd, Session
+from ftpstorm.engine.session import CLOSE_GRACE_NS, Session
 from ftpstorm.engine.work import LoadWork, Script, Work
 from ftpstorm.ftp.endpoints import EndpointError, parse_epsv, parse_pasv
 from ftpstorm.ftp.replies import Reply
@@ -48,8 +48,8 @@ class AioftpSession(Session):
 
     __slots__ = ("_client", "_interrupted", "_phase", "_task")
 
-    def __init__(self, work: Work, load: LoadWork, number: int, intended_ns: int, on_end: OnEnd) -> None:
-        super().__init__(work, load, number, intended_ns, on_end)
+    def __init__(self, work: Work, load: LoadWork, number: int, intended_ns: int) -> None:
+        super().__init__(work, load, number, intended_ns)
         source = work.sources[self.source].address
         self._client = RecordingClient(
             self, passive_commands=_PASSIVE[work.mode], **({} if source is None else {"local_addr": (source, 0)})
