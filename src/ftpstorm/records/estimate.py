@@ -108,13 +108,18 @@ def sustained_rate(
 def _achieved(success_ns: Sequence[int] | NDArray[np.int64], count: int, start_ns: int, end_ns: int) -> Sustained:
     inside = count - bisect_left(success_ns, start_ns)
     length = end_ns - start_ns
+    reason = None
+    if not length:
+        reason = "the load starts all its sessions at one instant: it has no rate"
+    elif not inside and len(success_ns):
+        reason = "every transfer that succeeded ended after the load did: it lasted too briefly to have a rate"
     return Sustained(
-        rate_per_s=inside * NS_PER_S / length if length else None,
+        rate_per_s=inside * NS_PER_S / length if reason is None else None,
         window_from_ns=start_ns,
         window_to_ns=end_ns,
         periods=0,
         method="achieved, nothing ran out",
-        reason=None if length else "the load starts all its sessions at one instant: it has no rate",
+        reason=reason,
     )
 
 

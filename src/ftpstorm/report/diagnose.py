@@ -203,10 +203,12 @@ def _none(evidence: Evidence) -> tuple[Cause, Finding]:
         signs = [Sign("records", sign.text) for sign in signs]
         signs.append(Sign("records", f"{count_of(cut, 'session')} had not ended when the load's grace was over"))
     moved = len(evidence.success_ns)
-    rate = moved / evidence.load_s
-    what = f"all {count_of(moved, 'transfer')} succeeded, {number(rate)} a second over {number(evidence.load_s)} s"
-    if not moved:
-        what = f"all {count_of(len(evidence.started), 'session')} succeeded"
+    what = f"all {count_of(len(evidence.started), 'session')} succeeded"
+    if moved:
+        over_s = evidence.load_s
+        if evidence.sustained.rate_per_s is None:  # a load too brief for a rate: what counts is until all were through
+            over_s = max(over_s, (int(evidence.success_ns[-1]) - evidence.load_start_ns) / NS_PER_S)
+        what = f"all {count_of(moved, 'transfer')} succeeded, {number(moved / over_s)} a second over {number(over_s)} s"
     lost = f", but {count_of(dropped, 'planned session')} never started" if dropped else ""
     lost += f", but {count_of(cut, 'session')} did not come to an end in time" if cut else ""
     would_settle = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,22 @@ def test_the_command_prints_the_summary_and_answers_99_where_expectations_break(
     assert main([*arguments, "--variant", "after"]) == 0
     assert json.loads(capsys.readouterr().out)["sessions"]["succeeded"] == 1940
     assert main([*arguments, "--set", "target.emulator.passive_ports=1000"]) == 99
+
+
+def test_a_load_that_is_over_before_a_transfer_ends_has_no_rate_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "brief.yaml"
+    load = "steady: {executor: burst, sessions: 50, over: 200ms, flow: download}"
+    text = re.sub(r"steady: .*", load, DEMO).replace("passive_ports: 20,", "passive_ports: 100, delay: 300ms,")
+    path.write_text(text.partition("expect:")[0], encoding="utf-8")
+    summary = build_summary(made(path))
+    assert summary.transfers.sustained.rate_per_s is None
+    assert "after the load did" in (summary.transfers.sustained.reason or "")
+    # Four answers and a half of 300 ms each come before the first transfer: the crowd needs well over 1.2 s, not 0.2.
+    succeeded, over_s = re.findall(r"all 50 transfers succeeded, ([\d.]+) a second over ([\d.]+) s", summary.headline)[
+        0
+    ]
+    assert float(over_s) > 1.2
+    assert float(succeeded) == pytest.approx(50 / float(over_s), rel=0.01)
 
 
 def test_a_real_server_is_simulated_by_its_habits(scenario: Path) -> None:

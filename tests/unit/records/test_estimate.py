@@ -138,6 +138,13 @@ def test_a_load_of_one_instant_has_no_rate() -> None:
     assert found.reason is not None
 
 
+def test_a_load_that_was_over_before_its_first_transfer_has_no_rate() -> None:
+    found = sustained_rate([3 * NS_PER_S, 4 * NS_PER_S], 2 * NS_PER_S)
+    assert found.rate_per_s is None
+    assert found.reason is not None
+    assert sustained_rate([NS_PER_S, 4 * NS_PER_S], 2 * NS_PER_S).rate_per_s == 0.5
+
+
 def test_no_success_at_all_gives_no_rate_after_an_exhaustion_and_0_without() -> None:
     assert sustained_rate([], NS_PER_S, 20, NS_PER_S, 5).rate_per_s is None
     assert sustained_rate([], NS_PER_S).rate_per_s == 0
