@@ -22,8 +22,9 @@ def _median_of(rounds: list[Round], key: str) -> float | None:
 def summarise(case: Case, rounds: list[Round]) -> dict[str, Any]:
     """Return the figures of one client in one case.
 
-    `cpu_us_per_op` and the rest are medians over the rounds that count; `spread` is the (largest - smallest) / median
-    of cpu_us_per_op. A round with an error counts for nothing and is kept to be seen.
+    `cpu_us_per_op`, of it `user_us_per_op` outside the kernel (getrusage tells the two apart by the clock's ticks), and
+    the rest are medians over the rounds that count; `spread` is the (largest - smallest) / median of cpu_us_per_op. A
+    round with an error counts for nothing and is kept to be seen.
     """
     good = [each for each in rounds if "error" not in each]
     figures: dict[str, Any] = {"cpu_us_per_op": None, "rounds": rounds, "rounds_failed": len(rounds) - len(good)}
@@ -34,8 +35,10 @@ def summarise(case: Case, rounds: list[Round]) -> dict[str, Any]:
         return {"cpu_us_per_op": None, "bytes_per_session": _median_of(good, "bytes_per_session")} | figures
     costs: list[float] = [each["cpu_s"] / each["ops"] * 1e6 for each in good]
     wall = [each["wall_s"] for each in good]
+    own = [each["user_s"] / each["ops"] * 1e6 for each in good if "user_s" in each]
     figures |= {
         "cpu_us_per_op": median(costs),
+        "user_us_per_op": median(own) if own else None,
         "spread": (max(costs) - min(costs)) / median(costs),
         "wall_s": median(wall),
         "ops_per_s": median(each["ops"] / each["wall_s"] for each in good),
@@ -90,7 +93,7 @@ def show(console: Console, cases: tuple[Case, ...], results: dict[str, Any]) -> 
     table = Table(title="CPU for each operation (median over rounds)", title_justify="left")
     for name, justify in (("workload", "left"), ("client", "left")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
-    for name in ("us/op", "x C", "spread", "ops/s", "wall s", "failed"):
+    for name in ("us/op", "of it user", "x C", "spread", "ops/s", "wall s", "server s", "failed"):
         table.add_column(name, justify="right")
     table.add_column("")
     for case in cases:
@@ -99,10 +102,12 @@ def show(console: Console, cases: tuple[Case, ...], results: dict[str, Any]) -> 
                 case.name,
                 name,
                 _number(figures["cpu_us_per_op"], ",.1f"),
+                _number(figures.get("user_us_per_op"), ",.1f"),
                 _number(figures.get("ratio_to_c"), ".2f"),
                 _number(figures.get("spread") if len(figures["rounds"]) > 1 else None, ".0%"),
                 _number(figures.get("ops_per_s"), ",.0f"),
                 _number(figures.get("wall_s"), ".2f"),
+                _number(figures.get("server_cpu_s"), ".2f"),
                 str(figures["rounds_failed"] or ""),
                 _extra(case, figures),
             )

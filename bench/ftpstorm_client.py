@@ -224,6 +224,7 @@ def run(job: Job, workers: int, spool: Path, keep: Path | None = None) -> dict[s
         "data_resumed": sum(each["data_resumed"] for each in counts),
         "wall_s": max(last_end_ns(spool, worker.writer) for worker in crew) / 1e9,
         "cpu_s": sum(each["cpu_s"] for each in counts) - setup_cpu_s,
+        "user_s": sum(each["cpu_user_s"] for each in counts) - setup_cpu_s,  # the setup is the interpreter's alone
         "setup_cpu_s": setup_cpu_s,
         "spool_bytes": recorded,
         "max_rss_bytes": max(each["max_rss_bytes"] for each in counts),

@@ -53,7 +53,7 @@ class Worker:
         loop.set_exception_handler(self._on_loop_error)
         header = header_of(self._plan, self._index) | {"pid": os.getpid()}
         journal = Journal(self._spool, self._writer, start_at_ns, header, self._password)
-        cpu_before = _cpu_s()
+        before = resource.getrusage(resource.RUSAGE_SELF)
         with contextlib.closing(journal), Reactor(loop) as reactor:
             shard, shards = self._plan.worker_shard(self._index)
             work = make_work(
@@ -92,7 +92,7 @@ class Worker:
                 raise self._error
             await asyncio.sleep(0)  # sockets given to the reactor outside a batch are closed by the loop
             self._send_progress(dispatcher, journal)
-            return self._counts(dispatcher, journal, cpu_before, files_before)
+            return self._counts(dispatcher, journal, before, files_before)
 
     async def _wait_finished(self, tasks: list[asyncio.Task[None]]) -> None:
         finished = asyncio.create_task(self._finished.wait())
@@ -164,8 +164,12 @@ class Worker:
             lateness_ns=late_ns,
         )
 
-    def _counts(self, dispatcher: Dispatcher, journal: Journal, cpu_before: float, files_before: int) -> dict[str, Any]:
+    def _counts(
+        self, dispatcher: Dispatcher, journal: Journal, before: resource.struct_rusage, files_before: int
+    ) -> dict[str, Any]:
         counts = journal.counts
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        user_s = usage.ru_utime - before.ru_utime
         late = dispatcher.lateness
         return {
             "planned": dispatcher.planned,
@@ -180,8 +184,9 @@ class Worker:
             "data_handshakes": counts.data_handshakes,
             "data_resumed": counts.data_resumed,
             "foreign_hosts": counts.foreign_hosts if self._plan.scenario.client.driver == "storm" else None,
-            "cpu_s": round(_cpu_s() - cpu_before, 6),
-            "max_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "cpu_s": round(user_s + usage.ru_stime - before.ru_stime, 6),
+            "cpu_user_s": round(user_s, 6),
+            "max_rss_bytes": usage.ru_maxrss * 1024,
             "lateness_ns": {"p50": late.quantile(0.5), "p99": late.quantile(0.99), "max": late.maximum},
             "loop_stall_ns": self._stall_ns,
             "open_files_left": _open_files() - files_before,
@@ -196,11 +201,6 @@ def session_maker(plan: Plan) -> MakeSession:
 
         return AioftpSession
     return Session
-
-
-def _cpu_s() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _open_files() -> int:
