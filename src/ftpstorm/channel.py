@@ -21,6 +21,16 @@ MESSAGE_LIMIT_BYTES: Final = 64 * 1024 * 1024
 Message = dict[str, Any]
 
 
+class _Reader(asyncio.StreamReader):
+    """Gives out what has come before it tells of a reset: a peer that ends with a message of ours unread resets."""
+
+    def set_exception(self, exc: Exception) -> None:
+        if isinstance(exc, OSError):
+            self.feed_eof()
+        else:
+            super().set_exception(exc)
+
+
 class Channel:
     """One end of a conversation. Reading returns None at EOF, writing after EOF is dropped: the peer is gone."""
 
@@ -32,8 +42,11 @@ class Channel:
     async def open(cls, sock: socket.socket) -> Channel:
         """Wrap one end of a connected AF_UNIX stream socketpair; takes the socket over."""
         sock.setblocking(False)
-        reader, writer = await asyncio.open_unix_connection(sock=sock, limit=MESSAGE_LIMIT_BYTES)
-        return cls(reader, writer)
+        loop = asyncio.get_running_loop()
+        reader = _Reader(limit=MESSAGE_LIMIT_BYTES, loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        transport, _ = await loop.create_unix_connection(lambda: protocol, sock=sock)
+        return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
 
     @classmethod
     async def inherited(cls) -> Channel:

@@ -282,3 +282,28 @@ async def test_payload_lists_are_taken_in_turn(tmp_path: Path, start_emulator: A
     for session in range(6):
         assert [moved[session, ordinal] for ordinal in (1, 2)] == [listed[(session + o) % 3] for o in (1, 2)]
         assert moved[session, 3] == (1024, 2048)[(session + 3) % 2]
+
+
+@pytest.mark.parametrize("shards", [4, 2, 1])
+async def test_shards_together_keep_to_max_sessions(tmp_path: Path, shards: int) -> None:
+    load = {"executor": "burst", "sessions": 8, "max_sessions": 2}
+    started = dropped = 0
+    for shard in range(shards):
+        folder = tmp_path / str(shard)
+        folder.mkdir()
+        run = await drive(load, folder, Server(), steps=["login", {"think": "300ms"}, "quit"], shard=(shard, shards))
+        started += run.counts.started
+        dropped += run.counts.dropped
+    assert (started, dropped) == (2, 6)
+
+
+async def test_more_shards_than_sessions_share_all_iterations(tmp_path: Path) -> None:
+    load = {"executor": "shared-iterations", "sessions": 2, "iterations": 8}
+    numbers: list[int] = []
+    for shard in range(4):
+        folder = tmp_path / str(shard)
+        folder.mkdir()
+        run = await drive(load, folder, Server(), shard=(shard, 4))
+        assert (len(run.sessions) > 0) == (shard < 2), "no slot, no iteration"
+        numbers += [row["session"] for row in run.sessions]
+    assert sorted(numbers) == list(range(8))

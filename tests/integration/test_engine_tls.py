@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from ftpstorm.engine import session as session_module
 from ftpstorm.engine.secure import SecureData
 from ftpstorm.engine.session import Session
 from ftpstorm.engine.tls import TlsStream
@@ -669,3 +670,68 @@ async def test_a_hundred_sessions_leave_nothing_that_only_the_collector_could_fr
     finally:
         gc.enable()
     assert len(list(Path("/proc/self/fd").iterdir())) == files
+
+
+async def test_the_client_waits_for_the_server_s_fin_after_its_close_notify(
+    tmp_path: Path, context: ssl.SSLContext, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "CLOSE_GRACE_NS", 60_000_000_000)
+    early: list[bytes] = []
+
+    async def script(peer: TlsPeer) -> None:
+        await peer.explicit()
+        await peer.login()
+        await peer.quit()
+        await peer.channel.close_notify()
+        try:
+            # The client's own close_notify may come, its FIN must not.
+            while len(early) < 2:
+                early.append(await asyncio.wait_for(peer.peer.reader.read(4096), 0.3))
+        except TimeoutError:
+            pass
+
+    run = await drive(script, context, certificates, tmp_path, steps=["login", "quit"])
+    assert run.sessions[0]["outcome"] == "succeeded"
+    assert b"" not in early
+
+
+async def test_an_upload_s_close_notify_waits_for_room(
+    tmp_path: Path, context: ssl.SSLContext, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = SecureData._flush
+    refused: list[int] = []
+
+    def full_once(self: SecureData, now: int) -> bool:
+        if self._ending and self._left and not refused:  # as send(2) says EAGAIN; there is room again right after it
+            refused.append(now)
+            self._reactor.rearm(self._sock)
+            return False
+        return flush(self, now)
+
+    monkeypatch.setattr(SecureData, "_flush", full_once)
+    ends: list[str] = []
+
+    async def script(peer: TlsPeer) -> None:
+        await peer.explicit()
+        await peer.login()
+        await peer.passive()
+        await peer.expect("STOR")
+        connection = await peer.peer.accept()
+        await peer.send("150 go")
+        data = peer.data(connection)
+        await data.shake_hands()
+        try:
+            while await data.receive():
+                pass
+            ends.append("close_notify")
+        except CutError:
+            ends.append("FIN alone")
+        connection.close()
+        await peer.send("226 done")
+        await peer.quit()
+
+    run = await drive(script, context, certificates, tmp_path, steps=["login", {"stor": "100KiB"}, "quit"])
+    assert refused
+    assert ends == ["close_notify"]
+    assert run.classes() == ["none"] * 3
+    assert run.operations[1]["bytes"] == 102_400

@@ -116,3 +116,18 @@ async def test_without_a_parent_there_is_no_channel(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv(ENVIRONMENT_KEY, raising=False)
     with pytest.raises(RuntimeError, match="started by the conductor"):
         await Channel.inherited()
+
+
+async def test_the_last_words_of_a_peer_that_left_a_message_unread_are_heard(
+    with_raw_peer: tuple[Channel, socket.socket],
+) -> None:
+    channel, peer = with_raw_peer
+    channel.send("stop", how="now")
+    await channel.drain()
+    peer.sendall(b'{"type":"done"}\n')
+    peer.close()  # with `stop` unread: the kernel resets
+    async with asyncio.timeout(DEADLINE_S):
+        while not channel._writer.is_closing():  # the reset is known before anybody reads
+            await asyncio.sleep(0.01)
+        assert await channel.receive() == {"type": "done"}
+        assert await channel.receive() is None

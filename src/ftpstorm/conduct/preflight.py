@@ -317,7 +317,7 @@ def _sessions_limit(load: AnyLoad) -> int:
 def _peak_rate(load: AnyLoad) -> Fraction:
     """Return the sessions that a load starts in its busiest second; closed loads are bounded as the run goes on.
 
-    Of a Poisson load it is the mean rate: single seconds are bounded as the run goes on, too.
+    Of a Poisson load it is the mean rate: single seconds may hold more.
     """
     match load:
         case ConstantArrivalRate() | PoissonArrivalRate():

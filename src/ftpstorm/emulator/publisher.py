@@ -33,6 +33,7 @@ class Publisher:
         self._origin_ns = origin_ns
         self._texts = TextTable(folder, writer, header)
         self._samples = SpoolWriter(spool_path(folder, writer, SAMPLES), SAMPLES, header)
+        self._samples.first = self._texts.spool
 
     def publish(self) -> None:
         """Append and flush one sample: every count, and the state of each port that changed since the last sample.

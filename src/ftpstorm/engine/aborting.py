@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ftpstorm.engine.commands import encode, refused
 from ftpstorm.engine.data import Data
 from ftpstorm.engine.failure import failed_by_deadline
-from ftpstorm.engine.fiber import ON_CONTROL, ON_DATA, ON_TIMER, DeadlineError
+from ftpstorm.engine.fiber import ON_CONTROL, ON_DATA, ON_SILENCE, ON_TIMER, DeadlineError
 from ftpstorm.engine.timers import Callback
 from ftpstorm.engine.transfers import Transfer, open_transfer, phase_of, take_mark
 from ftpstorm.ftp.commands import encode_command
@@ -98,7 +98,7 @@ async def _until_due(session: Session, data: Data, options: AbortOptions, job: T
         if control.ended:
             raise session.control_ended(phase_of(data))
         try:
-            await session.wait(ON_DATA | ON_CONTROL | ON_TIMER, deadline_ns)
+            await session.wait(ON_DATA | ON_CONTROL | ON_TIMER | ON_SILENCE, deadline_ns)
         except DeadlineError:
             control.close()  # the transfer's own reply would be taken for another command's
             raise failed_by_deadline(phase_of(data)) from None

@@ -48,6 +48,7 @@ ERRNOS: Final[dict[tuple[Phase, int], FailureClass]] = {
     (P.TLS, errno.ETIMEDOUT): F.TLS_FAILED,
     (P.GREETING, errno.ECONNRESET): F.GREETING_RESET,
     (P.GREETING, errno.EPIPE): F.GREETING_RESET,
+    (P.GREETING, errno.ETIMEDOUT): F.GREETING_SILENT,
     (P.DATA_CONNECT, errno.ECONNREFUSED): F.DATA_CONNECT_REFUSED,
     (P.DATA_CONNECT, errno.ETIMEDOUT): F.DATA_CONNECT_TIMEOUT,
     (P.DATA_CONNECT, errno.ECONNRESET): F.DATA_CONNECT_RESET,
@@ -59,6 +60,15 @@ ERRNOS: Final[dict[tuple[Phase, int], FailureClass]] = {
     (P.FIRST_BYTE, errno.EPIPE): F.TRANSFER_ABORTED,
     (P.FIRST_BYTE, errno.ETIMEDOUT): F.TRANSFER_STALLED,
 }
+
+OTHER_ERRNOS: Final[dict[Phase, FailureClass]] = {
+    P.CONTROL_CONNECT: F.UNREACHABLE,
+    P.GREETING: F.UNREACHABLE,
+    P.DATA_CONNECT: F.UNREACHABLE,
+    P.FIRST_BYTE: F.TRANSFER_ABORTED,
+    P.TRANSFER: F.TRANSFER_ABORTED,
+}
+"""Any other errno, by phase; the control connection is lost where none is named."""
 
 ENDINGS: Final[dict[tuple[Phase, Ending], FailureClass]] = {
     (P.CONTROL_CONNECT, Ending.DEADLINE): F.CONTROL_CONNECT_TIMEOUT,
@@ -110,9 +120,7 @@ def classify_errno(phase: Phase, number: int) -> FailureClass:
         return found
     if number in (errno.EMFILE, errno.ENFILE):
         return F.LOCAL_FILES_EXHAUSTED
-    if phase in (P.CONTROL_CONNECT, P.DATA_CONNECT):
-        return F.UNREACHABLE
-    return F.CONTROL_LOST
+    return OTHER_ERRNOS.get(phase, F.CONTROL_LOST)
 
 
 def classify_ending(phase: Phase, ending: Ending) -> FailureClass:

@@ -12,7 +12,14 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from ftpstorm.engine.reactor import BROKEN, PEER_CLOSED, READABLE, WRITABLE, Reactor
-from ftpstorm.engine.sockets import acknowledge_now, local_port, pending_error, reset_on_close, unacknowledged
+from ftpstorm.engine.sockets import (
+    AFTER_HANDSHAKE,
+    acknowledge_now,
+    local_port,
+    pending_error,
+    reset_on_close,
+    unacknowledged,
+)
 from ftpstorm.engine.tls import TlsStream
 from ftpstorm.ftp.replies import ProtocolViolationError, Reply, ReplyParser, parse_whole
 
@@ -78,27 +85,25 @@ class Control:
         return self.connected and not self.ended
 
     @property
+    def peer_closed(self) -> bool:
+        """Whether the server's FIN or reset has come; under TLS its close_notify alone is only the promise of one."""
+        return self.ended and (self.tls is None or self.tls.fin_seen or not self.tls.closed)
+
+    @property
     def local_address(self) -> str:
         """Local address of the connection. Raises OSError."""
         return str(self._sock.getsockname()[0])
 
     def on_event(self, events: int, now: int) -> None:
         """Take one event of the reactor."""
-        if self.connected:
-            if not events & READABLE:
+        if not self.connected:
+            if not self._on_connect(events, now):
                 return
-        else:
-            if events & BROKEN and (number := pending_error(self._sock)):
-                self._end(number)
-                self.owner.wake_control(now)
-                return
-            if not events & WRITABLE:
-                return
-            self.connected = True
-            if not events & READABLE:
-                self.owner.wake_control(now)
-                return
+        elif not events & READABLE:
+            return
         if events & PEER_CLOSED or self._parser is not None or self.tls is not None:
+            if self.tls is not None and events & PEER_CLOSED:
+                self.tls.fin_seen = True
             self._read(events)
             self.owner.wake_control(now)
             return
@@ -119,6 +124,22 @@ class Control:
                 self._read(events)
         self.owner.wake_control(now)
 
+    def _on_connect(self, events: int, now: int) -> bool:
+        """Take an event of the connect; tell whether there is something to read already."""
+        if events & BROKEN and (number := pending_error(self._sock)):
+            if number not in AFTER_HANDSHAKE:
+                self._end(number)
+                self.owner.wake_control(now)
+                return False
+            self.errno = number  # how it ends; what the server said before that waits to be read
+        elif not events & WRITABLE:
+            return False
+        self.connected = True
+        if events & READABLE:
+            return True
+        self.owner.wake_control(now)
+        return False
+
     def _read(self, events: int) -> None:
         """Read all there is."""
         sock = self._sock
@@ -132,7 +153,9 @@ class Control:
                 return
             if data:
                 self._take(data if self.tls is None else self._decrypt(data))
-            if not data or (len(data) < READ_BYTES and events & PEER_CLOSED):
+            if not self.ended and (not data or (len(data) < READ_BYTES and events & PEER_CLOSED)):
+                if self._parser is not None:
+                    self.replies += self._parser.feed_end()
                 self._end(pending_error(sock) if events & BROKEN else 0)
             elif len(data) < READ_BYTES:
                 return
@@ -149,6 +172,7 @@ class Control:
         try:
             self.replies += parser.feed(data)
         except ProtocolViolationError as violation:
+            self.replies += violation.replies
             self.garbage = violation.seen
             self._end(0)
             return
@@ -169,10 +193,14 @@ class Control:
                 return True
             self._end(0)
         except OSError as error:
-            # A reset that the peer sent earlier shows here first; its last words may still wait to be read.
-            self._read(READABLE)
-            self._end(error.errno or 0)
+            self._hear_the_end(error)
         return False
+
+    def _hear_the_end(self, error: OSError) -> None:
+        """A reset that the peer sent earlier shows in a send first; its last words may still wait to be read."""
+        self.errno = error.errno or 0
+        self._read(READABLE)
+        self._end(0)
 
     def start_tls(self, stream: TlsStream) -> None:
         """Begin the handshake; wakes when it is done (`stream.established`) or the connection has ended.
@@ -223,8 +251,7 @@ class Control:
                 self._sock.send(IP_IAC, socket.MSG_OOB)
                 command = DATA_MARK + command
             except OSError as error:
-                self._read(READABLE)
-                self._end(error.errno or 0)
+                self._hear_the_end(error)
         return self.send(command)
 
     @property
@@ -240,7 +267,7 @@ class Control:
     def _end(self, number: int) -> None:
         if not self.ended:
             self.ended = True
-            self.errno = number
+            self.errno = number or self.errno
 
     def half_close(self) -> None:
         """Send FIN and go on reading, until the server closes as well."""

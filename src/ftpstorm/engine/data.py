@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ftpstorm.engine.control import Wake
 from ftpstorm.engine.reactor import BROKEN, PEER_CLOSED, READABLE, WRITABLE, Reactor
-from ftpstorm.engine.sockets import local_port, pending_error, reset_on_close
+from ftpstorm.engine.sockets import AFTER_HANDSHAKE, local_port, pending_error, reset_on_close
 from ftpstorm.records.schema import ABSENT
 
 if TYPE_CHECKING:
@@ -79,10 +79,12 @@ class Data:
         """Take one event of the reactor."""
         if not self.connected:
             if events & BROKEN and (number := pending_error(self._sock)):
-                self._end(number, now)
-                self._wake(now)
-                return
-            if not events & WRITABLE:
+                if number not in AFTER_HANDSHAKE:
+                    self._end(number, now)
+                    self._wake(now)
+                    return
+                self.errno = number  # how it ends; what the server sent before that waits to be read
+            elif not events & WRITABLE:
                 return
             self.connected = True
             self.connected_ns = now
@@ -128,7 +130,7 @@ class Data:
                 self.ended = True
                 self.end_ns = now
                 if events & BROKEN:
-                    self.errno = pending_error(sock)
+                    self.errno = pending_error(sock) or self.errno
                 self._wake(now)
                 return
             if size < CHUNK_BYTES:
@@ -183,27 +185,30 @@ class Data:
 
     def on_drain(self, events: int, now: int) -> None:
         """Read up to the server's close. What comes is counted of a download alone: an upload moves nothing back."""
+        if not events & READABLE:
+            return
         sock = self._sock
-        while events & READABLE:
+        for _ in range(TURN_CHUNKS):
             try:
                 size = sock.recv_into(RECEIVE_BUFFER)
             except BlockingIOError:
                 return
             except OSError as error:
                 self._end(error.errno or 0, now)
-                break
-            if size == 0:
-                self._end(0, now)
-                break
-            if self._to_send < 0:
-                self.bytes += size
-            self.progress_ns = now
-        if self.ended:
-            self._wake(now)
+            else:
+                if size == 0:
+                    self._end(0, now)
+                elif self._to_send < 0:
+                    self.bytes += size
+            if self.ended:
+                self._wake(now)
+                return
+            now = self.progress_ns = self._reactor.clock()
+        self._reactor.rearm(sock)
 
     def _end(self, number: int, now: int) -> None:
         self.ended = True
-        self.errno = number
+        self.errno = number or self.errno
         self.end_ns = now
 
     def close(self, *, reset: bool = False) -> None:

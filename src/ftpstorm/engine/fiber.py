@@ -19,6 +19,8 @@ ON_DATA: Final = 2
 ON_TIMER: Final = 4
 ON_HOLD: Final = 8
 """No event of its own: marks a session that is only held, so that a drain can let it go."""
+ON_SILENCE: Final = 16
+"""No event of its own: the deadline is about a silence, so payload that moves meanwhile pushes it on."""
 
 
 class DeadlineError(Exception):

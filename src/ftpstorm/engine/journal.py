@@ -101,6 +101,8 @@ class Journal:
         self._sessions = SpoolWriter(spool_path(folder, writer, SESSIONS), SESSIONS, header)
         self.operations = SpoolWriter(spool_path(folder, writer, OPERATIONS), OPERATIONS, header)
         self._texts = TextTable(folder, writer, header)
+        # No record names a text that a crash could lose.
+        self._sessions.first = self.operations.first = self._texts.spool
         self.append_session = self._sessions.append
         self.append_operation = self.operations.append
 
@@ -116,7 +118,7 @@ class Journal:
         return self._texts.intern(text)
 
     def flush(self) -> None:
-        """Write what has gathered, texts first: a record never names a text that a crash could lose."""
+        """Write what has gathered."""
         self._texts.flush()
         self.operations.flush()
         self._sessions.flush()

@@ -68,11 +68,11 @@ class Runner(Protocol):
 class OpenRunner:
     """Arrivals of an open-model load, by absolute instants."""
 
-    def __init__(self, dispatcher: Host, work: LoadWork, schedule: Schedule, limit: int | None) -> None:
+    def __init__(self, dispatcher: Host, work: LoadWork, schedule: Schedule, indexes: range, limit: int | None) -> None:
         self._dispatcher = dispatcher
         self.work = work
         self._schedule = schedule
-        self._indexes = iter(indexes := shard_indexes(schedule.count, dispatcher.shard, dispatcher.shards))
+        self._indexes = iter(indexes)
         self.planned: int | None = len(indexes)
         self._limit = limit
         self._begin_ns = dispatcher.start_at_ns + work.load.start_time
@@ -135,8 +135,12 @@ class OpenRunner:
 class ClosedRunner:
     """Slots of a closed-model load: each starts its next session when its last one has ended."""
 
-    def __init__(self, dispatcher: Host, work: LoadWork, slots: int, iterations: int | None) -> None:
+    def __init__(
+        self, dispatcher: Host, work: LoadWork, slots: int, iterations: int | None, stride: int | None = None
+    ) -> None:
+        """`stride` is what is between the numbers of two of its sessions, by default the number of shards."""
         self._dispatcher = dispatcher
+        self._stride = stride or dispatcher.shards
         self.work = work
         self._slots = slots
         self.planned = iterations
@@ -166,7 +170,7 @@ class ClosedRunner:
                 self._dispatcher.check_finished()
                 return
             self._left -= 1
-        number = self._dispatcher.shard + self.sequence * self._dispatcher.shards
+        number = self._dispatcher.shard + self.sequence * self._stride
         first_round = self.sequence < self._slots
         self.sequence += 1
         # After the first round a session is due when its slot is free: there is no other schedule to be late against.
@@ -301,9 +305,10 @@ def make_runner(dispatcher: Host, work: LoadWork, schedule: Schedule | None) -> 
         case ConstantSessions():
             return ClosedRunner(dispatcher, work, shard_count(load.sessions, shard, shards), None)
         case SharedIterations():
-            iterations = shard_count(load.iterations, shard, shards)
-            slots = min(iterations, max(1, shard_count(load.sessions, shard, shards)))
-            return ClosedRunner(dispatcher, work, slots, iterations)
+            sharing = min(shards, load.sessions)
+            iterations = len(_share(load.iterations, shard, sharing))
+            slots = min(iterations, shard_count(load.sessions, shard, shards))
+            return ClosedRunner(dispatcher, work, slots, iterations, sharing)
         case RampingSessions():
             return RampingRunner(dispatcher, work, load)
         case ProbeUntilSuccess():
@@ -311,8 +316,18 @@ def make_runner(dispatcher: Host, work: LoadWork, schedule: Schedule | None) -> 
         case _:
             assert schedule is not None
             limit = getattr(load, "max_sessions", None)
-            share = None if limit is None else max(1, shard_count(limit, shard, shards))
-            return OpenRunner(dispatcher, work, schedule, share)
+            if limit is None:
+                return OpenRunner(dispatcher, work, schedule, shard_indexes(schedule.count, shard, shards), None)
+            indexes = _share(schedule.count, shard, min(shards, limit))
+            return OpenRunner(dispatcher, work, schedule, indexes, shard_count(limit, shard, shards))
+
+
+def _share(count: int, shard: int, sharing: int) -> range:
+    """Return what shard `shard` takes of `count` things where the first `sharing` shards share them.
+
+    Fewer sessions at a time than shards: the shards that may have none take no part, or theirs would never be served.
+    """
+    return shard_indexes(count, shard, sharing) if shard < sharing else range(0)
 
 
 def interrupter(interrupt: Callable[[Runner, int], None], runner: Runner) -> Callable[[int], None]:

@@ -35,7 +35,7 @@ CLOSE_GRACE_NS: Final = 1_000_000_000
 class SecureData(Data):
     """State of one data connection under TLS. `errno` EPROTO means that `tls.failure` says what broke it."""
 
-    __slots__ = ("_confirmed", "_counts", "_early", "_fin_seen", "_in_flight", "_left", "complete", "tls")
+    __slots__ = ("_confirmed", "_counts", "_early", "_ending", "_fin_seen", "_in_flight", "_left", "complete", "tls")
 
     def __init__(
         self, reactor: Reactor, sock: Socket, wake: Wake, expected: int | None = None, *, counts: Counts
@@ -45,6 +45,7 @@ class SecureData(Data):
         self._early = 0  # events that came before the handshake began
         self._left = memoryview(b"")  # ciphertext that the kernel has not taken
         self._in_flight = 0  # payload bytes that are in _left
+        self._ending = False  # close_notify is on its way, or was not wanted
         self._fin_seen = False
         self._confirmed = False
         self.tls: TlsStream | None = None
@@ -80,10 +81,9 @@ class SecureData(Data):
         if events & READABLE:
             self._receive(events, now)
         if events & WRITABLE and not self.ended and not self._closed:
-            if not self.complete:
-                self._pump(now)
-            elif self._left:
-                self._say_goodbye(now)
+            if self._ending:
+                self._complete(now)
+            else:
                 self._pump(now)
 
     def _receive(self, events: int, now: int) -> None:
@@ -148,7 +148,9 @@ class SecureData(Data):
     def _take_fin(self, now: int) -> None:
         tls = self.tls
         assert tls is not None
-        if not tls.established:
+        if self.errno:  # a reset, seen before the handshake began
+            self._break(self.errno, now)
+        elif not tls.established:
             tls.feed_end()
             self._break(EPROTO, now)
         elif self.complete or self._to_send < 0:
@@ -186,23 +188,28 @@ class SecureData(Data):
         self._reactor.rearm(self._sock)
 
     def _complete(self, now: int) -> None:
+        """All payload has moved: say so. Called again, once there is room, where the kernel had none for the word."""
         assert self.tls is not None
+        if self.complete:
+            self._flush(now)
+            return
+        if not self._ending:
+            self._ending = True
+            if not self._fin_seen or self._to_send == 0:
+                # A server that has closed would answer with a reset, and its TIME_WAIT would be gone.
+                self._queue(self.tls.close_notify())
+        if not self._flush(now) or self.ended:
+            return
         self.complete = True
         self.end_ns = now
         self.progress_ns = ABSENT  # from here on it is no silence of the transfer that a deadline is about
-        if not self._fin_seen or self._to_send == 0:
-            # A server that has closed would answer with a reset, and its TIME_WAIT would be gone.
-            self._queue(self.tls.close_notify())
-        self._say_goodbye(now)
+        if self._to_send == 0 or self._all_expected:
+            with contextlib.suppress(OSError):  # the server was faster, with a reset
+                self._sock.shutdown(socket.SHUT_WR)
         if self._confirmed and not self.ended:
             self._end(0, now)
         if not self._closed:
             self._wake(now)
-
-    def _say_goodbye(self, now: int) -> None:
-        if self._flush(now) and (self._to_send == 0 or self._all_expected):
-            with contextlib.suppress(OSError):  # the server was faster, with a reset
-                self._sock.shutdown(socket.SHUT_WR)
 
     def _queue(self, ciphertext: bytes) -> None:
         if ciphertext:
@@ -228,6 +235,6 @@ class SecureData(Data):
     def _end(self, number: int, now: int) -> None:
         """End the connection: once all payload has moved, a reset takes nothing away."""
         self.ended = True
-        self.errno = 0 if self.complete else number
+        self.errno = 0 if self._ending else number or self.errno
         if self.end_ns == ABSENT:
             self.end_ns = now

@@ -17,7 +17,7 @@ from ftpstorm.engine.failure import (
     failed_by_reply,
     failed_by_tls,
 )
-from ftpstorm.engine.fiber import ON_CONTROL, ON_TIMER, DeadlineError, InterruptError
+from ftpstorm.engine.fiber import ON_CONTROL, ON_SILENCE, ON_TIMER, DeadlineError, InterruptError
 from ftpstorm.engine.nudge import first_reply, swallow_answer
 from ftpstorm.engine.operations import Run, make_script
 from ftpstorm.engine.protection import protect, shake_hands
@@ -60,7 +60,7 @@ class Session(Recorded):
         if not self.waiting or now < self.deadline_ns:
             return
         data = self.data
-        if data is not None and data.progress_ns != ABSENT and not data.ended:
+        if self.waiting & ON_SILENCE and data is not None and data.progress_ns != ABSENT and not data.ended:
             # The deadline of a transfer is a silence: what has moved since pushes it on.
             self.deadline_ns = max(self.deadline_ns, data.progress_ns + self.work.data_ns)
             if now < self.deadline_ns:
@@ -75,7 +75,8 @@ class Session(Recorded):
     def sleep_until(self, instant_ns: int) -> Generator[Any, Any, None]:
         """Suspend until `instant_ns`, whatever happens on the connections meanwhile. Raises InterruptError."""
         self.work.reactor.timers.call_at(instant_ns, self.wake_timer)
-        yield from self.wait(ON_TIMER)
+        while self.now < instant_ns:  # another timer, that nobody waits for any more, may wake it as well
+            yield from self.wait(ON_TIMER)
 
     # --- the control connection as steps use it -----------------------------------------------------------------------
 
@@ -283,7 +284,7 @@ class Session(Recorded):
         control = self.control
         assert control is not None
         try:
-            while not control.ended:
+            while not control.peer_closed:
                 await self.wait(ON_CONTROL, self.quit_ns + CLOSE_GRACE_NS)
         except DeadlineError:
             return

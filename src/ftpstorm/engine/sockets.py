@@ -20,6 +20,11 @@ IN_PROGRESS: Final = frozenset({0, errno.EINPROGRESS})
 """Results of a non-blocking connect for which the kernel has sent a SYN: Tcp.ActiveOpens counted it."""
 
 
+AFTER_HANDSHAKE: Final = frozenset({errno.ECONNRESET, errno.EPIPE})
+"""Pending errors of a connect that say that it was established before the peer reset it: a reset that answers a SYN is
+ECONNREFUSED (tcp_reset in net/ipv4/tcp_input.c). EPIPE: the peer's FIN had come before its reset."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """How sockets of this worker get their local address.

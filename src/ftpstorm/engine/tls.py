@@ -88,6 +88,7 @@ class TlsStream:
         "closed",
         "established",
         "failure",
+        "fin_seen",
         "plain_reply",
     )
 
@@ -101,6 +102,8 @@ class TlsStream:
         self.established = False
         self.closed = False
         """The peer has said close_notify: what came before it is all there is (RFC 8446 section 6.1)."""
+        self.fin_seen = False
+        """The peer's FIN has come; set by who owns the socket."""
         self.failure: str | None = None
         """Why nothing more can be understood or said."""
         self.plain_reply: Reply | None = None

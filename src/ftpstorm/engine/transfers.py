@@ -17,7 +17,7 @@ from ftpstorm.engine.failure import (
     failed_by_errno,
     failed_by_reply,
 )
-from ftpstorm.engine.fiber import ON_CONTROL, ON_DATA, DeadlineError
+from ftpstorm.engine.fiber import ON_CONTROL, ON_DATA, ON_SILENCE, DeadlineError
 from ftpstorm.engine.passive import ask_passive
 from ftpstorm.engine.scarcity import failed_connect, refuse_if_scarce
 from ftpstorm.engine.secure import CLOSE_GRACE_NS, SecureData
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from ftpstorm.engine.verification import Check
     from ftpstorm.engine.work import Work
 
-ON_EITHER: Final = ON_CONTROL | ON_DATA
+ON_EITHER: Final = ON_CONTROL | ON_DATA | ON_SILENCE
+ON_REST: Final = ON_DATA | ON_SILENCE
 
 _DATA_CONNECT: Final = Phase.DATA_CONNECT  # plain names: see recording.py
 _FIRST_BYTE: Final = Phase.FIRST_BYTE
@@ -200,7 +201,7 @@ def transfer(session: Session, job: Transfer) -> Generator[None, int, None]:  # 
         if control.ended and final is None:
             raise session.control_ended(phase_of(data))
         try:
-            session.waiting = ON_EITHER if final is None else ON_DATA
+            session.waiting = ON_EITHER if final is None else ON_REST
             if data.complete:
                 session.deadline_ns = data.end_ns + CLOSE_GRACE_NS
             session.now = yield

@@ -34,11 +34,12 @@ _new_tuple: Final = tuple.__new__  # a NamedTuple's own constructor costs twice 
 
 
 class ProtocolViolationError(Exception):
-    """The server sent something that is no reply. `seen` is the offending start of it."""
+    """The server sent something that is no reply: `seen` is the start of it, `replies` came before it."""
 
     def __init__(self, message: str, seen: bytes) -> None:
         super().__init__(message)
         self.seen = seen[:200]
+        self.replies: list[Reply] = []
 
 
 class Reply(NamedTuple):
@@ -144,15 +145,26 @@ class ReplyParser:
         replies: list[Reply] = []
         lines = (self._partial + data).split(b"\n")
         self._partial = lines.pop()
-        for line in lines:
-            if len(line) >= LINE_MAX_BYTES:
-                raise ProtocolViolationError(f"a reply line is longer than {LINE_MAX_BYTES} bytes", line)
-            reply = self._take_line(_strip_telnet(line.removesuffix(b"\r")))
-            if reply is not None:
-                replies.append(reply)
-        if len(self._partial) > LINE_MAX_BYTES:
-            raise ProtocolViolationError(f"a reply line is longer than {LINE_MAX_BYTES} bytes", self._partial)
+        try:
+            for line in lines:
+                if len(line) >= LINE_MAX_BYTES:
+                    raise ProtocolViolationError(f"a reply line is longer than {LINE_MAX_BYTES} bytes", line)
+                reply = self._take_line(_strip_telnet(line.removesuffix(b"\r")))
+                if reply is not None:
+                    replies.append(reply)
+            if len(self._partial) > LINE_MAX_BYTES:
+                raise ProtocolViolationError(f"a reply line is longer than {LINE_MAX_BYTES} bytes", self._partial)
+        except ProtocolViolationError as violation:
+            violation.replies = replies
+            raise
         return replies
+
+    def feed_end(self) -> list[Reply]:
+        """Take the peer's FIN: a last line without a line end is one all the same. Return what it completes."""
+        try:
+            return self.feed(b"\r\n") if self._partial else []
+        except ProtocolViolationError:  # cut off in the middle: an end, not garbage
+            return []
 
     def _take_line(self, line: bytes) -> Reply | None:
         if self._lines is None:

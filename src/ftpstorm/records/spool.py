@@ -36,7 +36,7 @@ class SpoolWriter:
     ``pack(buffer, used, ...)`` and then add `width` to `used`.
     """
 
-    __slots__ = ("_fd", "_flushed", "buffer", "pack", "room", "used", "width")
+    __slots__ = ("_fd", "_flushed", "buffer", "first", "pack", "room", "used", "width")
 
     def __init__(self, path: Path, table: Table, header: dict[str, Any]) -> None:
         """Create `path` (it must not exist) and write its header.
@@ -50,6 +50,8 @@ class SpoolWriter:
         self.room = max(1024, 262_144 // layout.size) * layout.size
         self.buffer = bytearray(self.room)
         self.used = 0
+        self.first: SpoolWriter | None = None
+        """Flushed before this one is: a spool that its records refer to."""
         self._flushed = 0
         meta = {"magic": MAGIC, "version": FORMAT_VERSION, "table": table.name, "format": table.struct_format, **header}
         encoded = json.dumps(meta).encode()
@@ -73,12 +75,26 @@ class SpoolWriter:
     def flush(self) -> None:
         """Write what has gathered. After an OSError (disk full) the spool holds whole records up to the fault."""
         if self.used:
-            view = memoryview(self.buffer)[: self.used]
+            if self.first is not None:
+                self.first.flush()
             written = 0
-            while written < self.used:
-                written += os.write(self._fd, view[written:])
-            self._flushed += self.used
-            self.used = 0
+            try:
+                with memoryview(self.buffer) as view:
+                    while written < self.used:
+                        written += os.write(self._fd, view[written : self.used])
+            finally:
+                self._forget(written)
+
+    def _forget(self, written: int) -> None:
+        """Drop what is in the file from the buffer; of a record that is there in part, the file drops its part."""
+        torn = written % self.width
+        whole = written - torn
+        self._flushed += whole
+        self.used -= whole
+        if self.used:
+            self.buffer[: self.used] = self.buffer[whole : whole + self.used]
+        if torn:
+            os.ftruncate(self._fd, HEADER_BYTES + self._flushed)
 
     def close(self) -> None:
         """Flush and close the file; closing twice is allowed."""
@@ -93,10 +109,10 @@ class SpoolWriter:
 class TextTable:
     """Gives each distinct text a small id and spools it once."""
 
-    __slots__ = ("_ids", "_writer")
+    __slots__ = ("_ids", "spool")
 
     def __init__(self, folder: Path, writer: str, header: dict[str, Any]) -> None:
-        self._writer = SpoolWriter(spool_path(folder, writer, TEXTS), TEXTS, header)
+        self.spool = SpoolWriter(spool_path(folder, writer, TEXTS), TEXTS, header)
         self._ids: dict[tuple[int, str], int] = {}
 
     def intern(self, text: str, kind: int = REPLY_TEXT) -> int:
@@ -110,7 +126,7 @@ class TextTable:
         number = len(self._ids) + 1
         encoded = text.encode("utf-8", "backslashreplace")
         kept = encoded[:TEXT_BYTES]
-        self._writer.append(number, kind, len(encoded) > TEXT_BYTES, len(kept), kept)
+        self.spool.append(number, kind, len(encoded) > TEXT_BYTES, len(kept), kept)
         self._ids[key] = number
         return number
 
@@ -119,7 +135,7 @@ class TextTable:
         return self.intern(json.dumps({"host": host, "metric": metric, "key": key}, separators=(",", ":")), SERIES_TEXT)
 
     def flush(self) -> None:
-        self._writer.flush()
+        self.spool.flush()
 
     def close(self) -> None:
-        self._writer.close()
+        self.spool.close()

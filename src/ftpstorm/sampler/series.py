@@ -46,6 +46,7 @@ class SeriesWriter:
         self._texts = TextTable(folder, writer, meta)
         try:
             self._samples = SpoolWriter(spool_path(folder, writer, SAMPLES), SAMPLES, meta)
+            self._samples.first = self._texts.spool
         except BaseException:
             self._texts.close()
             raise

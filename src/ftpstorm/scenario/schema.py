@@ -92,7 +92,8 @@ class Guard(Frozen):
     max_sessions: PositiveCount
     """Sessions in flight over all loads."""
     max_rate: PositiveRate
-    """Sessions started over all loads."""
+    """Sessions started over all loads: compared with what open models will start (of a Poisson process the mean) before
+    the run, and with what closed models do start while it lasts."""
     stop_after: DurationNs
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from ftpstorm.conduct.progress import Totals
 from ftpstorm.conduct.stops import StopRequests, StopRules
 from ftpstorm.scenario.schema import Scenario
@@ -30,8 +32,11 @@ def test_a_streak_of_unreachable_sessions_drains() -> None:
     assert stop.how == "drain"
 
 
-def guarded() -> StopRules:
-    return rules(guard={"max_sessions": 10, "max_rate": "100/s", "stop_after": "30s"})
+CLOSED = {"steady": {"executor": "constant-sessions", "sessions": 5, "duration": "20s", "flow": "download"}}
+
+
+def guarded(rate: str = "100/s", **sections: object) -> StopRules:
+    return rules(guard={"max_sessions": 10, "max_rate": rate, "stop_after": "30s"}, **sections)
 
 
 def test_more_sessions_in_flight_than_the_guard_allows_stop_the_run() -> None:
@@ -42,12 +47,30 @@ def test_more_sessions_in_flight_than_the_guard_allows_stop_the_run() -> None:
 
 
 def test_a_measured_rate_above_the_guard_stops_the_run() -> None:
-    checked = guarded()
+    checked = guarded(load=CLOSED)
     for quarter in range(9):
         assert checked.check(quarter * NS_PER_S // 4, Totals(started=25 * quarter)) is None
     stop = checked.check(3 * NS_PER_S, Totals(started=200 + 300))
     assert stop is not None
     assert "guard.max_rate" in stop.reason
+
+
+@pytest.mark.parametrize("stale", [0, 1])
+def test_a_rate_that_is_just_the_guard_s_goes_on_however_its_counts_are_read(stale: int) -> None:
+    checked = guarded("10/s", load=CLOSED)
+    for quarter in range(80):
+        # Every other report lacks what its worker has started since its last one.
+        known = max(0, quarter - stale * (quarter % 2))
+        started = -(-known * 10 // 4)
+        assert checked.check(quarter * NS_PER_S // 4, Totals(started=started)) is None, quarter
+
+
+def test_arrivals_that_the_plan_names_are_no_matter_of_measuring() -> None:
+    load = {"steady": {"executor": "constant-arrival-rate", "rate": "10/s", "duration": "20s", "flow": "download"}}
+    checked = guarded("10/s", load=load)
+    for quarter in range(20):
+        assert checked.check(quarter * NS_PER_S // 4, Totals(started=2 * quarter)) is None
+    assert checked.check(6 * NS_PER_S, Totals(started=60)) is None, "caught up after a stall"
 
 
 def test_the_guard_ends_the_run_after_its_time() -> None:

@@ -174,3 +174,26 @@ def test_a_server_whose_every_reply_is_new_fills_no_memory(remembered: dict[byte
     for number in range(REMEMBERED_MAX + 10):
         assert parse_whole(b"226 took %d us\r\n" % number) == [Reply(226, b"226 took %d us" % number)]
     assert len(remembered) == REMEMBERED_MAX
+
+
+def test_replies_before_garbage_are_kept() -> None:
+    with pytest.raises(ProtocolViolationError) as caught:
+        ReplyParser().feed(b"226 done\r\nrubbish\r\n")
+    assert caught.value.replies == [Reply(226, b"226 done")]
+    assert caught.value.seen == b"rubbish"
+
+
+@pytest.mark.parametrize(
+    ("left", "wanted"),
+    [
+        (b"421 bye", [Reply(421, b"421 bye")]),
+        (b"220-a\r\n220 b", [Reply(220, b"220-a\r\n220 b")]),
+        (b"220-a\r\n22", []),
+        (b"42", []),
+        (b"", []),
+    ],
+)
+def test_a_last_line_needs_no_line_end(left: bytes, wanted: list[Reply]) -> None:
+    parser = ReplyParser()
+    assert parser.feed(left) == []
+    assert parser.feed_end() == wanted
