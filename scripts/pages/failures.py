@@ -39,7 +39,11 @@ MEANINGS: Final = {
         "seconds.",
     ),
     F.CONTROL_CONNECT_RESET: Meaning(
-        "The connection was reset while it was being established.", (C.RESET_AFTER_ACCEPT, C.PER_ADDRESS_LIMIT)
+        "The connection was reset while it was being established.",
+        (C.RESET_AFTER_ACCEPT, C.PER_ADDRESS_LIMIT),
+        "On Linux a reset that answers a SYN is `control-connect-refused`, and one after the handshake is "
+        "`greeting-reset`, also where it came before the client looked; what is left are ECONNABORTED and "
+        "`driver: aioftp`, which cannot tell.",
     ),
     F.GREETING_SILENT: Meaning(
         "Connected, and no greeting came before `client.timeouts.greeting`.",

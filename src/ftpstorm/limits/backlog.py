@@ -63,7 +63,7 @@ def linear_syns(kernel_release: str | None) -> int:
 FAILURE: Final[dict[Fate, tuple[FailureClass, ...]]] = {
     "none": (),
     "ghosts": (FailureClass.GREETING_SILENT,),
-    "resets": (FailureClass.GREETING_RESET, FailureClass.CONTROL_CONNECT_RESET),
+    "resets": (FailureClass.GREETING_RESET,),
     "retries": (FailureClass.CONTROL_CONNECT_TIMEOUT,),
     "refusals": (FailureClass.CONTROL_CONNECT_REFUSED,),
 }
