@@ -123,10 +123,10 @@ def _ceilings(calibration: Calibration) -> Group:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE, show_edge=False, pad_edge=False, header_style="dim")
-    for name in ("One worker here", "per s", "us of CPU", "of its core", "of the sink's", "bound by"):
+    for name in ("One worker here", "per s", "CPU us", "of core", "of sink's", "bound by"):
         table.add_column(name, justify="left" if name in ("One worker here", "bound by") else "right", no_wrap=True)
     for name, ceiling in (
-        ("downloads, sessions open", calibration.open_connections),
+        ("open connections", calibration.open_connections),
         ("whole sessions", calibration.whole_sessions),
     ):
         sink = "unknown" if ceiling.sink_cpu_share is None else f"{ceiling.sink_cpu_share:.0%}"
