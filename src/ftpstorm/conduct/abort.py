@@ -35,8 +35,11 @@ class AbortWatch:
             (metric, item) for metric, items in plan.scenario.thresholds.items() for item in items if item.abort_on_fail
         ]
         self._loads = [name for name, _ in plan.loads]
-        self._from_ns = min(load.start_time for _, load in plan.loads)
-        self._to_ns = max(load_end_ns(load) for _, load in plan.loads)
+        self._windows: dict[str | None, tuple[int, int]] = {
+            name: (load.start_time, load_end_ns(load)) for name, load in plan.loads
+        }
+        starts, ends = zip(*self._windows.values(), strict=True)
+        self._windows[None] = min(starts), max(ends)
         self._next_ns = min((item.delay_abort_eval for _, item in self._watched), default=0)
         self._populations: dict[str, Population] = {}
         self._over = not self._watched
@@ -75,13 +78,13 @@ class AbortWatch:
             self._populations[metric] = found if known is None else add(known, found)
 
     def _first_failed(self, t_ns: int) -> Abort | None:
-        from ftpstorm.report.thresholds import NotMeasurableError, in_shown_unit, measure
+        from ftpstorm.report.thresholds import NotMeasurableError, in_shown_unit, load_of, measure
 
-        load_s = max(min(t_ns, self._to_ns) - self._from_ns, 1) / NS_PER_S
         for metric, item in self._watched:
             expression = parse_expression(item.threshold)
             if t_ns < item.delay_abort_eval or metric not in self._populations:
                 continue
+            load_s = self._seconds(load_of(parse_metric(metric)), t_ns)
             try:
                 measured, unit = measure(self._populations[metric], expression, load_s)
             except NotMeasurableError:
@@ -90,3 +93,11 @@ class AbortWatch:
                 shown, shown_unit = in_shown_unit(measured, unit)
                 return Abort(metric, item.threshold, shown, shown_unit, t_ns / NS_PER_S)
         return None
+
+    def _seconds(self, load: str | None, t_ns: int) -> float:
+        """Return what a rate of `load` (None: of all) is over at `t_ns`: its window so far, 0 before it has begun.
+
+        Of a load at one instant: what has passed since.
+        """
+        from_ns, to_ns = self._windows[load]
+        return max((t_ns if from_ns == to_ns else min(t_ns, to_ns)) - from_ns, 0) / NS_PER_S

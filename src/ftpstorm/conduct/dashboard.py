@@ -31,6 +31,7 @@ class Dashboard:
         self.sampler: Child | None = None
         self.emulator: Child | None = None
         self.total_ns = min(max(load_end_ns(load) for _, load in plan.loads), plan.scenario.stop.max_duration)
+        self._from_ns = min(load.start_time for _, load in plan.loads)
         self._name = plan.scenario.name + (f" ({plan.variant})" if plan.variant else "")
         self._transfers = any(transfers_of(plan.scenario.flows[name]) for name in plan.used_flows)
         self._ports = plan.port_range
@@ -53,7 +54,8 @@ class Dashboard:
         offered = totals.transfers_attempted if self._transfers else totals.started
         achieved = totals.transfers_succeeded if self._transfers else totals.succeeded
         kernel = _progress(self.sampler)
-        achieved_per_s = self._achieved.read(totals.t_ns, achieved)
+        t_ns = max(totals.t_ns, self._from_ns)  # the wait for the first load dilutes no rate
+        achieved_per_s = self._achieved.read(t_ns, achieved)
         if achieved_per_s is not None and self.state == RUNNING and totals.t_ns > self._remembered_ns:
             self._remembered_ns = totals.t_ns
             self._history.append(achieved_per_s)
@@ -64,7 +66,7 @@ class Dashboard:
             total_ns=self.total_ns,
             totals=totals,
             counted="transfers" if self._transfers else "sessions",
-            offered_per_s=self._offered.read(totals.t_ns, offered),
+            offered_per_s=self._offered.read(t_ns, offered),
             achieved_per_s=achieved_per_s,
             history=tuple(self._history),
             ceiling_per_s=self._ceiling_per_s,

@@ -15,13 +15,14 @@ from pydantic import ValidationError
 
 from ftpstorm.arrivals.shard import shard_count, shard_indexes
 from ftpstorm.errors import RecordsError
-from ftpstorm.plan.plan import FlowChoice, Plan, ends_early, load_end_ns, transfers_of
+from ftpstorm.plan.plan import FlowChoice, Plan, transfers_of
 from ftpstorm.records import aggregate
 from ftpstorm.records.aggregate import Failures
 from ftpstorm.records.estimate import Sustained, sustained_rate
 from ftpstorm.records.manifest import Manifest, ProcessRecord
 from ftpstorm.records.reader import Array, Readings, Run
 from ftpstorm.records.schema import ABSENT
+from ftpstorm.report.spans import Spans
 from ftpstorm.scenario.load import Burst, HoldSessions
 from ftpstorm.scenario.target import Emulator
 from ftpstorm.simulate.prediction import Prediction
@@ -76,20 +77,23 @@ class Evidence:
         return max(loaded) if loaded else int(sampled.max()) if len(sampled) else 0
 
     @cached_property
+    def spans(self) -> Spans:
+        """From when to when loads pressed on."""
+        return Spans(self.plan, self.started, self.end_ns, whole=self.whole)
+
+    @property
     def load_start_ns(self) -> int:
         """When the first load begins."""
-        return min(load.start_time for _, load in self.plan.loads)
+        return self.spans.start_ns
 
-    @cached_property
+    @property
     def load_end_ns(self) -> int:
         """When the last load stopped starting sessions: as planned, or when the run ended before."""
-        planned = max(load_end_ns(load) for _, load in self.plan.loads)
-        if len(self.started) and any(ends_early(load) for _, load in self.plan.loads):
-            # a load that may end early is over when its last session has begun
-            certain = max((load_end_ns(load) for _, load in self.plan.loads if not ends_early(load)), default=0)
-            planned = max(certain, int(self.started["start_ns"].max()))
-        # A load that ran to its end pressed on until then, though its last session may have ended a little sooner.
-        return max(planned if self.whole else min(planned, self.end_ns), self.load_start_ns)
+        return self.spans.end_ns
+
+    def window(self, load: str) -> tuple[int, int]:
+        """Return when a load began and when it stopped starting sessions."""
+        return self.spans.windows[load]
 
     @property
     def shown_ns(self) -> int:
@@ -99,8 +103,7 @@ class Evidence:
     @property
     def load_s(self) -> float:
         """Length of the load window in seconds; the whole run's where all sessions start at one instant."""
-        length = self.load_end_ns - self.load_start_ns
-        return (length or max(self.end_ns - self.load_start_ns, 1)) / NS_PER_S
+        return self.spans.seconds() or 1 / NS_PER_S
 
     @property
     def emulator(self) -> Emulator | None:

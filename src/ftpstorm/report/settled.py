@@ -15,7 +15,7 @@ from ftpstorm.units import NS_PER_S
 def settled_checks(evidence: Evidence, accept: Mapping[str, Sequence[str]], settle_ns: int) -> list[Check]:
     """Return each condition of `accept` with its measured value over sessions due at `settle_ns` or later.
 
-    Operations and failures count if they began then. A rate is over the rest of the load's window.
+    Operations and failures count if they began then. A rate is over the rest of the window of the load that it is of.
     """
     sessions, operations, failures = evidence.sessions, evidence.operations, evidence.failures.data
     from_ns = evidence.load_start_ns + settle_ns
@@ -26,9 +26,12 @@ def settled_checks(evidence: Evidence, accept: Mapping[str, Sequence[str]], sett
         operations[operations["start_ns"] >= from_ns],
         failures[began & (failures["start_ns"] >= from_ns)],
     )
-    load_s = max((evidence.load_end_ns - from_ns) / NS_PER_S, 1e-9)
+
+    def seconds_of(load: str | None) -> float:
+        return max(evidence.spans.seconds(load, from_ns), 1 / NS_PER_S)
+
     return [
-        judge_condition(grounds, parse_metric(metric), parse_expression(condition), load_s)
+        judge_condition(grounds, parse_metric(metric), parse_expression(condition), seconds_of)
         for metric, conditions in accept.items()
         for condition in conditions
     ]

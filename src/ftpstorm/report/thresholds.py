@@ -68,7 +68,7 @@ def thresholds(evidence: Evidence) -> list[Check]:
     for metric, conditions in evidence.plan.scenario.thresholds.items():
         selector = parse_metric(metric)
         for item in conditions:
-            check = judge_condition(grounds, selector, parse_expression(item.threshold), evidence.load_s)
+            check = judge_condition(grounds, selector, parse_expression(item.threshold), evidence.spans.seconds)
             if abort is not None and (abort.metric, abort.condition) == (metric, item.threshold) and item.abort_on_fail:
                 check = check.model_copy(update={"ok": False, "reason": aborted(abort)})
             checks.append(check)
@@ -114,10 +114,13 @@ def expectations(evidence: Evidence, cause: str) -> list[Check]:
     return checks
 
 
-def judge_condition(grounds: Grounds, selector: MetricSelector, expression: Expression, load_s: float) -> Check:
-    """Return a condition with its measured value; `load_s` is what a rate is over."""
+def judge_condition(
+    grounds: Grounds, selector: MetricSelector, expression: Expression, seconds_of: Callable[[str | None], float]
+) -> Check:
+    """Return a condition with its measured value; `seconds_of` says what a rate of a load is over, None being all."""
     try:
-        measured, unit = measure(select(grounds, selector), expression, load_s)
+        population = select(grounds, selector)
+        measured, unit = measure(population, expression, seconds_of(load_of(selector)))
     except NotMeasurableError as error:
         return Check(name=selector.text, condition=expression.text, measured=None, unit="", ok=False, reason=str(error))
     shown, shown_unit = in_shown_unit(measured, unit)
@@ -136,6 +139,11 @@ def select(grounds: Grounds, selector: MetricSelector) -> Population:
     return _SELECT.get(selector.name, _latency(selector.name))(grounds, dict(selector.tags))
 
 
+def load_of(selector: MetricSelector) -> str | None:
+    """Return the load that a metric is of, None where it is of all."""
+    return dict(selector.tags).get("load")
+
+
 def add(one: Population, other: Population) -> Population:
     """Return the population of two batches of records."""
     values = one.values
@@ -147,7 +155,7 @@ def add(one: Population, other: Population) -> Population:
 def measure(population: Population, expression: Expression, load_s: float) -> tuple[float, str]:
     """Return the value that a condition is about, and its unit (ns, /s or ""); `load_s` is what a rate is over.
 
-    Raises NotMeasurableError.
+    Raises NotMeasurableError, of a rate also where `load_s` is 0: the load has not begun.
     """
     if population.values is None:
         return _of_events(population, expression, load_s)
@@ -159,6 +167,8 @@ def _of_events(population: Population, expression: Expression, load_s: float) ->
         case "count" | "value":
             value, unit = float(population.count), ""
         case "rate":
+            if not load_s:
+                raise NotMeasurableError("the load had not begun: it has no rate")
             value, unit = population.count / load_s, "/s"
         case "share":
             if not population.of:

@@ -9,6 +9,7 @@ import pytest
 
 from ftpstorm.conduct.abort import EVERY_NS, AbortWatch
 from ftpstorm.records.abort_file import ABORT, read_abort
+from ftpstorm.scenario.schema import Scenario
 from ftpstorm.units import NS_PER_S
 from support.results_folder import Story, write_results
 
@@ -82,3 +83,25 @@ def test_durations_are_told_in_ms_and_batches_add_up(tmp_path: Path) -> None:
     late = growing.check(1000 * EVERY_NS)
     assert late is not None
     assert "measured 194" in late.reason
+
+
+def late(folder: Path, start_time: str, threshold: str, **load: Any) -> AbortWatch:
+    """Watch a load that begins at `start_time`, beside one from the start on; records are those of the story."""
+    story = Story(duration_s=2)
+    document = story.scenario().model_dump(mode="json", exclude_none=True, by_alias=True)
+    steady = document["load"]["steady"]
+    document["load"] = {"steady": steady, "main": {**steady, "start_time": start_time, **load}}
+    document["thresholds"] = {threshold: abort_of("rate>=19/s")}
+    write_results(folder, story)
+    return AbortWatch(story.plan().model_copy(update={"scenario": Scenario.model_validate(document)}), folder)
+
+
+def test_a_rate_of_a_load_that_has_not_begun_ends_no_run(tmp_path: Path) -> None:
+    watching = late(tmp_path / "run", "4s", "sessions{load:main}")
+    assert watching.check(2 * NS_PER_S) is None
+    assert watching.check(5 * NS_PER_S) is not None, "from then on it is looked at"
+
+
+def test_a_rate_is_over_the_window_of_its_load_while_the_run_goes_on(tmp_path: Path) -> None:
+    watching = late(tmp_path / "run", "4s", "sessions{load:steady}")
+    assert watching.check(6 * NS_PER_S) is None, "194 sessions in the 2 s of its own"

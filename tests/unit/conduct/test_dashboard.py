@@ -46,6 +46,15 @@ def test_rates_follow_the_instants_of_the_messages_not_of_the_drawing() -> None:
     assert (picture.offered_per_s, picture.achieved_per_s) == (100.0, 8.0)
 
 
+def test_the_time_before_the_first_load_is_in_no_rate() -> None:
+    load = {"executor": "constant-arrival-rate", "rate": "20/s", "duration": "5s", "start_time": "500ms"}
+    board = dashboard(load={"main": {**load, "flow": "download"}})
+    for t_ms, count in ((0, 0), (250, 0), (500, 0), (1000, 10)):
+        board.workers = [saying(progress(t_ms * 1_000_000, count, count))]
+        picture = board.picture(t_ms * 1_000_000)
+    assert (picture.offered_per_s, picture.achieved_per_s) == (20.0, 20.0)
+
+
 def test_a_plan_without_transfers_counts_sessions() -> None:
     board = dashboard(flows={"download": {"steps": ["login", "quit"]}})
     board.workers = [saying(progress(0, 0, 0))]
