@@ -288,7 +288,7 @@ class _UnderWay:
         if not self.result.steps or self._own_network:
             return 0.0
         last = self.result.steps[-1]
-        used = round(2 * max(last.offered_per_s, last.rate_per_s) * last.duration_s)
+        used = round(2 * max(last.offered_per_s or 0, last.rate_per_s) * last.duration_s)
         self._view.note("waiting until the ports of the last step are free again ...")
         waited, back = wait_for_baseline(
             self._baseline, round(NOISE * used), at_least_s=self._length.remembered_s, within_s=FREE_AGAIN_S

@@ -11,6 +11,7 @@ from ftpstorm.records import aggregate
 from ftpstorm.records.aggregate import Instants
 from ftpstorm.records.reader import Array
 from ftpstorm.report.evidence import Evidence
+from ftpstorm.report.offered import AT_ONE_INSTANT, first_filling
 from ftpstorm.report.plots import (
     BLUE,
     GREEN,
@@ -145,13 +146,21 @@ def _readable(value: float, unit: str) -> str:
 
 def throughput_title(evidence: Evidence, summary: Summary, limit: Limit | None) -> str:
     """Return what the picture of rates shows, in a sentence without its full stop."""
-    asked, sustained = per_second(summary.transfers.offered_per_s), summary.transfers.sustained
+    transfers, sustained = summary.transfers, summary.transfers.sustained
+    if transfers.offered_per_s is None:
+        asked = f"{count_of(transfers.offered, 'transfer')} asked for {AT_ONE_INSTANT}"
+        if not len(evidence.failures):
+            return f"All {asked} were carried" if transfers.offered > 1 else f"{asked} was carried"
+        return f"{asked}, {number(transfers.succeeded)} carried"
+    asked = per_second(transfers.offered_per_s)
     if limit is not None and limit.per_s and sustained.rate_per_s is not None and sustained.periods:
         share = sustained.rate_per_s / limit.per_s
         return f"{asked} asked for, {per_second(sustained.rate_per_s)} carried: {share:.1%} of the limit"
     if not len(evidence.failures):
-        return f"All that was asked for was carried: {per_second(summary.transfers.rate_per_s)}"
-    return f"{asked} asked for, {per_second(summary.transfers.rate_per_s)} carried on average"
+        return f"All that was asked for was carried: {per_second(transfers.rate_per_s)}"
+    filling = first_filling(summary)
+    above = "" if filling is None else f": above the limit while the first {number(filling.places)} places fill"
+    return f"{asked} asked for, {per_second(transfers.rate_per_s)} carried on average{above}"
 
 
 def failures(evidence: Evidence, summary: Summary) -> Drawing | None:

@@ -229,16 +229,20 @@ class Evidence:
             parts.append(np.repeat(due, self.transfers_each(name, numbers)))
         return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
 
-    @property
-    def offered_per_s(self) -> float:
-        """Transfers a second that the schedule offered over the load window; of a run that ended early, until then."""
+    @cached_property
+    def due(self) -> int:
+        """Transfers offered until the run ended: all of them, unless it ended early."""
         if self.whole:
-            return sum(self.offered_by_load.values()) / self.load_s
-        due = (
+            return sum(self.offered_by_load.values())
+        return sum(
             int(self.transfers_each(name, self.sessions["session"][self.sessions["load"] == index]).sum())
             for index, (name, _) in enumerate(self.plan.loads)
         )
-        return sum(due) / self.load_s
+
+    @property
+    def offered_per_s(self) -> float | None:
+        """Transfers a second that were due over the load window; None where all sessions start at one instant."""
+        return self.due / self.load_s if self.load_end_ns > self.load_start_ns else None
 
     def open_load(self, name: str) -> bool:
         """Tell whether a load's sessions are due at planned instants that are spread over time (no burst)."""

@@ -78,6 +78,7 @@ def transfers_of(evidence: Evidence) -> Transfers:
     sustained = evidence.sustained
     return Transfers(
         offered=offered,
+        due=evidence.due,
         attempted=len(rows),
         retried=int(np.count_nonzero(rows["attempt"])),
         succeeded=succeeded,

@@ -15,6 +15,7 @@ from ftpstorm.report.graph import Colour, Graph, Line, Panel, View
 from ftpstorm.report.graphs_health import counters, health
 from ftpstorm.report.graphs_latency import distribution, latency_over_time
 from ftpstorm.report.graphs_sockets import pool, ports, sockets
+from ftpstorm.report.offered import first_filling
 from ftpstorm.report.plots import bin_width_ns
 from ftpstorm.report.portmap import port_map
 from ftpstorm.report.summary import Summary
@@ -64,6 +65,9 @@ def throughput(evidence: Evidence, summary: Summary) -> Graph | None:
         lines.append(Line("limit", np.full(len(x), limit.per_s), "vermillion", dashed=True))
     title = throughput_title(evidence, summary, limit)
     note = "" if limit is None else f"The limit: {per_second(limit.per_s)}, {limit.equation}."
+    if limit is not None and (filling := first_filling(summary)) is not None:
+        most = f"within t no more than N + R x t, here {number(filling.places)} + {number(filling.limit_per_s)} x t"
+        note += f" {filling.words[:1].upper()}{filling.words[1:]}: {most}."
     return Graph(
         name="throughput",
         title=title,

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from ftpstorm.errors import UsageError
-from ftpstorm.report.summary import Check, Failure, Summary, carried_of_limit, verdict_shown
+from ftpstorm.report.offered import filling_words, offered_words
+from ftpstorm.report.summary import Check, Failure, Summary, Transfers, carried_of_limit, verdict_shown
 from ftpstorm.report.wording import DASH, errno_words, milliseconds, number, per_second, percent
 from ftpstorm.vocabulary import LATENCY_PHASES, Status
 
@@ -80,6 +81,7 @@ def _figures(summary: Summary) -> Iterator[str]:
     if (found := carried_of_limit(summary)) is not None:
         share, limit = found
         carried += f", {percent(share)} of the limit {per_second(limit.per_s)} ({_text(limit.name)})"
+    carried += _text(filling_words(summary))
     yield from _table(
         ("", "started", "succeeded", "failed", "dropped", "rate"),
         (
@@ -88,12 +90,20 @@ def _figures(summary: Summary) -> Iterator[str]:
                 "transfers",
                 *_numbers(transfers.attempted, transfers.succeeded, transfers.failed),
                 "",
-                f"{per_second(transfers.rate_per_s)} of {per_second(transfers.offered_per_s)} offered",
+                _rates(transfers),
             ),
         ),
     )
     yield f"Sustained: {carried}. Cause: {_code(summary.diagnosis.cause)} ({summary.diagnosis.confidence})."
     yield ""
+
+
+def _rates(transfers: Transfers) -> str:
+    if transfers.due is None or transfers.due == transfers.offered:
+        if transfers.offered_per_s is not None:
+            return f"{per_second(transfers.rate_per_s)} of {per_second(transfers.offered_per_s)} offered"
+        return offered_words(transfers)
+    return f"{per_second(transfers.rate_per_s)}; {offered_words(transfers)}"
 
 
 def _checks(summary: Summary) -> Iterator[str]:

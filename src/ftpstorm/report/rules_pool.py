@@ -137,7 +137,7 @@ def _pool_sentence(evidence: Evidence, first_ns: int, law: float | None, need: i
     if law is None or need is None or evidence.hold_ns is None:
         size = f"{evidence.pool_size} " if evidence.pool_size is not None else ""
         return (
-            f"The server's {size}passive ports ran out {seconds(first_ns)} into the run, at {offered} offered; "
+            f"The server's {size}passive ports ran out {seconds(first_ns)} into the run, {_asked(evidence, first_ns)}; "
             "a wider passive range, or a server that frees its ports sooner, would lift it."
         )
     hold = number(evidence.hold_ns / NS_PER_S)
@@ -149,17 +149,27 @@ def _pool_sentence(evidence: Evidence, first_ns: int, law: float | None, need: i
     )
 
 
+def _asked(evidence: Evidence, first_ns: int) -> str:
+    """Return how hard the load pressed: its rate where that is one number, else how many ports it took until then."""
+    (name, _), *others = evidence.plan.loads
+    if evidence.offered_per_s and not others and not evidence.is_burst(name):
+        return f"at {per_second(evidence.offered_per_s)} offered"
+    given = int(np.count_nonzero(evidence.passive_offers["passive_ns"] <= first_ns))
+    return f"after {count_of(given, 'port')} had been given out"
+
+
 def _uneven(evidence: Evidence, need: int) -> bool:
     """Whether the load comes in bursts: its mean rate then says nothing, only how many come while a port is held."""
     taken_s = (evidence.hold_ns or 0) / NS_PER_S + (evidence.connection_s or 0)
-    return evidence.load_s < taken_s or need > 1.2 * evidence.offered_per_s * taken_s + 1
+    rate = evidence.offered_per_s
+    return rate is None or evidence.load_s < taken_s or need > 1.2 * rate * taken_s + 1
 
 
 def _pool_fixes(evidence: Evidence, need: int | None) -> tuple[Fix, ...]:
     wider = remedies(evidence, Cause.SERVER_PASSIVE_POOL, places=need)
     if evidence.emulator is None or need is None or _uneven(evidence, need):
         return wider  # a burst finds every port taken however short the hold
-    per_port_s = (evidence.pool_size or 1) / max(evidence.offered_per_s, 1e-9)
+    per_port_s = (evidence.pool_size or 1) / max(evidence.offered_per_s or 0, 1e-9)
     hold_ms = max(int(per_port_s * 1000) - 10, 0)
     shorter = Fix(
         host="server",

@@ -45,8 +45,8 @@ class SearchStep(SummaryModel):
     """Below the search's folder."""
     run_id: str
     duration_s: float
-    offered_per_s: float
-    """Transfers offered a second."""
+    offered_per_s: float | None
+    """Transfers offered a second; null where all sessions start at one instant."""
     rate_per_s: float
     """Transfers carried a second."""
     checks: list[Check]
@@ -72,7 +72,7 @@ class Edge(SummaryModel):
     value: float
     runs: int
     passed: int
-    offered_per_s: float
+    offered_per_s: float | None
 
 
 class SearchResult(SummaryModel):
@@ -202,7 +202,8 @@ def conclude(result: SearchResult, status: str) -> SearchResult:
     named = next((step for step in beyond if step.cause == cause), None)
     ratio = None
     if passing is not None and failing is not None and named is not None and named.limit_per_s:
-        ratio = (passing.offered_per_s + failing.offered_per_s) / 2 / named.limit_per_s
+        lower, upper = passing.offered_per_s, failing.offered_per_s
+        ratio = None if lower is None or upper is None else (lower + upper) / 2 / named.limit_per_s
     found = result.model_copy(
         update={
             "status": status,

@@ -64,17 +64,21 @@ class Transfers(SummaryModel):
     """Downloads, uploads and listings. `attempted` = `succeeded` + `failed` + `interrupted`, retries included."""
 
     offered: int
-    """Planned by the schedule."""
+    """Planned by the schedule; of a load without a number of sessions, by those that started."""
+    due: int | None = None
+    """Of these, what was offered until the run ended: all, unless it ended early. Null where an older ftpstorm wrote
+    it."""
     attempted: int
     retried: int
     succeeded: int
     failed: int
     interrupted: int
     bytes: int
-    offered_per_s: float
-    """Offered over the load window; of a run that ended early, what was due until then."""
+    offered_per_s: float | None
+    """`due` over the load window, from the first load's start to the last one's end; null where all sessions start at
+    one instant."""
     rate_per_s: float
-    """Succeeded over the load window."""
+    """Succeeded over the load window; where all sessions start at one instant, over the whole run."""
     peak_rate_per_s: float
     """Most successes in one whole second."""
     sustained: SustainedRate

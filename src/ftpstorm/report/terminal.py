@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ftpstorm.report.offered import filling_words, offered_words
 from ftpstorm.report.summary import Check, Summary, carried_of_limit, verdict_shown
 from ftpstorm.report.wording import count_of, errno_words, milliseconds, number, per_second, percent
 
@@ -55,15 +56,14 @@ def _figures(summary: Summary) -> Table:
     )
     made.add_row(
         "transfers",
-        f"{number(transfers.offered)} offered ({per_second(transfers.offered_per_s)}), {number(transfers.attempted)} "
-        f"attempted, {number(transfers.succeeded)} succeeded",
+        f"{offered_words(transfers)}, {number(transfers.attempted)} attempted, {number(transfers.succeeded)} succeeded",
     )
     sustained = transfers.sustained
     carried = per_second(sustained.rate_per_s) if sustained.rate_per_s is not None else sustained.reason or ""
     if (found := carried_of_limit(summary)) is not None:
         share, limit = found
         carried += f" ({percent(share)} of the limit {per_second(limit.per_s)}, {limit.equation})"
-    made.add_row("sustained", carried)
+    made.add_row("sustained", carried + filling_words(summary))
     shown = [
         f"{phase.replace('_', ' ')} {milliseconds(latency.p50)}/{milliseconds(latency.p99)}"
         for phase in PHASES_SHOWN

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ftpstorm.conduct.simulated import SimulateOptions, make_folder
-from ftpstorm.records.reader import open_run
 from ftpstorm.report.build import build_summary
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.settled import settled_checks
 from ftpstorm.units import NS_PER_S
-from support.short_run import scenario_of
 
 Simulated = Callable[..., Evidence]
 
@@ -23,18 +18,6 @@ Simulated = Callable[..., Evidence]
 def steady(rate: int, duration: str, start_time: str = "0s", flow: str = "download") -> dict[str, Any]:
     rates = {"executor": "constant-arrival-rate", "rate": f"{rate}/s", "duration": duration}
     return {**rates, "start_time": start_time, "flow": flow}
-
-
-@pytest.fixture
-def simulated(tmp_path: Path) -> Simulated:
-    """Give ``simulated(load=..., thresholds=...)``: what a simulation of these sections left."""
-
-    def make(**sections: Any) -> Evidence:
-        path = tmp_path / "short.yaml"
-        path.write_text(json.dumps(scenario_of(target={"emulator": {"passive_ports": 500}}, **sections)))
-        return Evidence(open_run(make_folder(SimulateOptions(scenario=str(path), out=str(tmp_path / "out")))))
-
-    return make
 
 
 def measured(evidence: Evidence) -> dict[str, float]:

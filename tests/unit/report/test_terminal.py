@@ -7,14 +7,18 @@ from collections.abc import Callable
 import pytest
 from rich.console import Console
 
+from ftpstorm.report.build import summarise
+from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.html import VERDICTS
 from ftpstorm.report.markdown import markdown
 from ftpstorm.report.summary import Summary, carried_of_limit, verdict_shown
 from ftpstorm.report.terminal import summary_table
+from ftpstorm.report.wording import per_second
 from ftpstorm.vocabulary import FailureClass, Phase, Verdict
 from support.results_folder import Fault, Story
 
 Judge = Callable[[Story], Summary]
+Simulated = Callable[..., Evidence]
 
 
 def drawn(summary: Summary) -> str:
@@ -76,3 +80,51 @@ def test_the_share_of_the_limit_is_of_what_was_carried_not_of_what_was_refused_a
     assert carried_of_limit(summary) == (rate / limit.per_s, refused_too)
     connections = refused_too.model_copy(update={"counts": "connections"})
     assert carried_of_limit(summary.model_copy(update={"limits": [connections]})) is None
+
+
+def words(text: str) -> str:
+    """Return text on one line, however the terminal broke it."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("status", ["interrupted", "stopped-early"])
+def test_a_run_that_ended_early_tells_what_was_planned_from_what_was_offered(judge: Judge, status: str) -> None:
+    summary = judge(Story(duration_s=10, status=status, until_s=2))
+    transfers = summary.transfers
+    assert (transfers.offered, transfers.due, transfers.attempted) == (970, 194, 194)
+    assert transfers.offered_per_s == pytest.approx(97, rel=0.01)
+    told = f"970 planned, 194 offered until the run ended ({per_second(transfers.offered_per_s)})"
+    assert f"transfers {told}, 194 attempted" in words(drawn(summary))
+    assert told in markdown(summary)
+
+
+def test_a_whole_run_says_only_what_was_offered(judge: Judge) -> None:
+    summary = judge(Story(duration_s=2))
+    assert (summary.transfers.offered, summary.transfers.due) == (194, 194)
+    assert "transfers 194 offered (97/s), 194 attempted" in words(drawn(summary))
+    assert "until the run ended" not in markdown(summary)
+
+
+def test_what_is_offered_at_one_instant_has_no_rate(simulated: Simulated) -> None:
+    summary = summarise(simulated(load={"crowd": {"executor": "burst", "sessions": 50, "flow": "download"}}))
+    assert summary.transfers.offered_per_s is None
+    assert "transfers.offered_per_s" in {unknown.key for unknown in summary.unknown}
+    assert "transfers 50 offered at one instant, 50 attempted" in words(drawn(summary))
+    assert "50 offered at one instant" in markdown(summary)
+
+
+def test_what_is_carried_above_the_limit_is_said_to_be_the_first_filling(simulated: Simulated) -> None:
+    crowd = {"executor": "burst", "sessions": 300, "over": "1s", "flow": "download"}
+    emulator = {"emulator": {"passive_ports": 50, "hold": {"for": "3s"}}}
+    summary = summarise(simulated(target=emulator, load={"crowd": crowd}))
+    assert (summary.transfers.rate_per_s, summary.limits[0].concurrent) == (50, 50)
+    told = "50/s on average, above the limit of 16.7/s: the first filling of 50 places comes on top of it (N + R x t)"
+    assert told in words(drawn(summary))
+    assert told.replace("(", "").replace(")", "") in markdown(summary).replace("\\", "").replace("(", "").replace(
+        ")", ""
+    )
+
+
+def test_a_rate_at_the_limit_needs_no_such_words(judge: Judge) -> None:
+    assert "first filling" not in drawn(judge(Story(duration_s=20)))
+    assert "first filling" not in drawn(judge(Story(duration_s=2, ports=500)))
