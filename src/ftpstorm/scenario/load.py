@@ -14,6 +14,7 @@ from ftpstorm.scenario.types import (
     Count,
     DurationNs,
     Frozen,
+    LastingNs,
     PositiveCount,
     PositiveRate,
 )
@@ -74,7 +75,7 @@ class ConstantArrivalRate(LoadBase):
     executor: Literal["constant-arrival-rate"]
     rate: PositiveRate
     """Sessions started for each unit of time."""
-    duration: DurationNs
+    duration: LastingNs
     max_sessions: PositiveCount = 1000
     """Sessions in flight at one time; an arrival beyond is a counted drop."""
 
@@ -126,7 +127,7 @@ class PoissonArrivalRate(LoadBase):
     executor: Literal["poisson-arrival-rate"]
     rate: PositiveRate
     """Sessions started for each unit of time, in the mean."""
-    duration: DurationNs
+    duration: LastingNs
     max_sessions: PositiveCount = 1000
     """Sessions in flight at one time; an arrival beyond is a counted drop."""
 
@@ -136,7 +137,7 @@ class ConstantSessions(LoadBase):
 
     executor: Literal["constant-sessions"]
     sessions: PositiveCount
-    duration: DurationNs
+    duration: LastingNs
 
 
 class SessionsStage(Frozen):
@@ -189,7 +190,7 @@ class SharedIterations(LoadBase):
     """Sessions at one time."""
     iterations: PositiveCount
     """Sessions in all."""
-    max_duration: DurationNs = "10m"  # type: ignore[assignment]
+    max_duration: LastingNs = "10m"  # type: ignore[assignment]
     """When it stops even if iterations are left."""
 
 
@@ -219,7 +220,7 @@ class ProbeUntilSuccess(LoadBase):
     executor: Literal["probe-until-success"]
     every: DurationNs = "1s"  # type: ignore[assignment]
     """From the start of a try to the start of the next; a try that takes longer is followed at once."""
-    max_duration: DurationNs = "10m"  # type: ignore[assignment]
+    max_duration: LastingNs = "10m"  # type: ignore[assignment]
     """When it gives up."""
 
     @field_validator("every")

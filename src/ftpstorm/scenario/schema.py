@@ -21,7 +21,7 @@ from ftpstorm.scenario.search import Search
 from ftpstorm.scenario.sweep import Sweep
 from ftpstorm.scenario.target import Target
 from ftpstorm.scenario.threshold import Threshold
-from ftpstorm.scenario.types import Count, DurationNs, Frozen, PositiveCount, PositiveRate, SizeBytes
+from ftpstorm.scenario.types import Count, DurationNs, Frozen, LastingNs, PositiveCount, PositiveRate, SizeBytes
 from ftpstorm.scenario.variables import BUILT_IN, NAME
 from ftpstorm.vocabulary import Cause, FailureClass
 
@@ -80,7 +80,7 @@ class Sampling(Frozen):
 class Stop(Frozen):
     """When a run ends before its time."""
 
-    max_duration: DurationNs = "1h"  # type: ignore[assignment]
+    max_duration: LastingNs = "1h"  # type: ignore[assignment]
     """Bound of the whole run."""
     unreachable_sessions: PositiveCount | None = None
     """End the run after so many sessions in a row got no greeting; null goes on to the end."""
@@ -94,7 +94,7 @@ class Guard(Frozen):
     max_rate: PositiveRate
     """Sessions started over all loads: compared with what open models will start (of a Poisson process the mean) before
     the run, and with what closed models do start while it lasts."""
-    stop_after: DurationNs
+    stop_after: LastingNs
 
 
 class Expect(Frozen):

@@ -90,6 +90,29 @@ DurationNs = Annotated[
 ]
 """Nanoseconds, written as ``2s``, ``250ms`` or ``1m30s``; >= 0."""
 
+
+def _lasting(value: int) -> int:
+    if not value:
+        raise ValueError("must be longer than 0s, or nothing starts; such as 20s")
+    return value
+
+
+LastingNs = Annotated[
+    int,
+    BeforeValidator(_duration),
+    AfterValidator(_lasting),
+    PlainSerializer(format_duration, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "title": "Duration above 0s",
+            "pattern": r"^(?=.*[1-9])(\d+(\.\d+)?(ns|us|ms|min|s|m|h|d))+$",
+            "examples": ["20s", "250ms", "1m30s"],
+        }
+    ),
+]
+"""As DurationNs, above 0: how long a load or a run lasts."""
+
 SizeBytes = Annotated[
     int,
     BeforeValidator(_size),

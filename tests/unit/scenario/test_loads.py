@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,44 @@ def test_a_mistake_in_a_load_is_told_at_its_place(changes: dict[str, Any], path:
     [found] = errors_of({"l": changes})
     assert found.startswith(f"{path}: ")
     assert said in found
+
+
+ENDLESS: dict[str, dict[str, Any]] = {
+    "duration": {"executor": "constant-arrival-rate", "rate": "2/s"},
+    "duration ": {"executor": "poisson-arrival-rate", "rate": "2/s"},
+    "duration  ": {"executor": "constant-sessions", "sessions": 2},
+    "max_duration": {"executor": "shared-iterations", "sessions": 2, "iterations": 9},
+    "max_duration ": {"executor": "probe-until-success"},
+}
+
+
+@pytest.mark.parametrize(("key", "executor"), [(key.strip(), load) for key, load in ENDLESS.items()])
+@pytest.mark.parametrize("zero", ["0s", "0ms", "0m0s"])
+def test_a_load_that_lasts_no_time_is_refused_at_its_place(key: str, executor: dict[str, Any], zero: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load({"l": executor | {key: zero}})
+    (line,) = str(caught.value).splitlines()
+    told = f"load.l.{key}: must be longer than 0s, or nothing starts (saw {zero}); such as 20s"
+    assert re.fullmatch(rf"f\.yaml:\d+:\d+: {re.escape(told)}", line)
+
+
+def test_no_time_is_refused_where_the_whole_run_would_have_none() -> None:
+    steady = {"l": LOADS["poisson"]}
+    assert errors_of(steady, stop={"max_duration": "0s"})[0].startswith("stop.max_duration: must be longer than 0s")
+    guard = {"max_sessions": 5, "max_rate": "5/s", "stop_after": "0s"}
+    assert errors_of(steady, guard=guard)[0].startswith("guard.stop_after: must be longer than 0s")
+
+
+@pytest.mark.parametrize(
+    "starting",
+    [
+        {"executor": "burst", "sessions": 3, "over": "0s", "start_time": "0s", "graceful_stop": "0s"},
+        {"executor": "hold", "sessions": 3, "over": "0s", "duration": "0s"},
+        {"executor": "ramping-arrival-rate", "stages": STAGES},
+    ],
+)
+def test_no_time_is_fine_where_sessions_start_all_the_same(starting: dict[str, Any]) -> None:
+    assert load({"l": starting}).scenario.load["l"].executor == starting["executor"]
 
 
 @pytest.mark.parametrize(
