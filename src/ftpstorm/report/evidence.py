@@ -79,7 +79,7 @@ class Evidence:
     @cached_property
     def spans(self) -> Spans:
         """From when to when loads pressed on."""
-        return Spans(self.plan, self.started, self.end_ns, whole=self.whole)
+        return Spans(self.plan, self.sessions, self.end_ns, self.status)
 
     @property
     def load_start_ns(self) -> int:
@@ -365,7 +365,7 @@ class Evidence:
         if said is not None and (self.emulator is None or said.exhausted_by != by.word):
             size, hold_ns, by = said.pool_size, said.hold_ns, FailureClass.from_word(said.exhausted_by)
         exhausted = self.first_ns(by)
-        return sustained_rate(
+        found = sustained_rate(
             self.success_ns,
             self.load_end_ns,
             size,
@@ -373,6 +373,9 @@ class Evidence:
             exhausted if exhausted is None or exhausted <= self.load_end_ns else None,
             load_start_ns=self.load_start_ns,
         )
+        if not self.spans.seconds():
+            return found.model_copy(update={"reason": "no load had begun when the run ended"})
+        return found
 
     @cached_property
     def pool_peak(self) -> int | None:

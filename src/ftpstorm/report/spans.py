@@ -7,34 +7,53 @@ from functools import cached_property
 from ftpstorm.plan.plan import Plan, ends_early, load_end_ns
 from ftpstorm.records.reader import Array
 from ftpstorm.units import NS_PER_S
+from ftpstorm.vocabulary import Outcome, Status
 
 
 class Spans:
     """The windows of a run's loads, in ns after start_at."""
 
-    def __init__(self, plan: Plan, started: Array, end_ns: int, *, whole: bool) -> None:
-        """`started` are the sessions that started, `end_ns` is the run's end, `whole` whether the plan was done."""
+    def __init__(self, plan: Plan, sessions: Array, end_ns: int, status: Status) -> None:
+        """`sessions` are all on record, those that never started included; `end_ns` is the run's end."""
         self._plan = plan
-        self._started = started
+        self._sessions = sessions
         self._end_ns = end_ns
-        self._whole = whole
+        self._whole = status in (Status.COMPLETED, Status.SIMULATED)
+        self._all_recorded = status is not Status.CUT_SHORT
 
     @cached_property
     def windows(self) -> dict[str, tuple[int, int]]:
-        """Start and end of each load: as planned, or when the run ended before.
+        """Start and end of each load: as planned, or when the run stopped it before.
 
         One that may end early (shared-iterations, probe-until-success) is over when its last session has begun.
         """
-        found = {}
-        for index, (name, load) in enumerate(self._plan.loads):
-            end_ns = load_end_ns(load)
-            if ends_early(load) and len(self._started):
-                begun = self._started["start_ns"][self._started["load"] == index]
-                end_ns = int(begun.max()) if len(begun) else load.start_time
-            # A load that ran to its end pressed on until then, though its last session may have ended a little sooner.
-            end_ns = end_ns if self._whole else min(end_ns, self._end_ns)
-            found[name] = (load.start_time, max(end_ns, load.start_time))
-        return found
+        return {name: (load.start_time, max(self._over_ns(name), load.start_time)) for name, load in self._plan.loads}
+
+    def _over_ns(self, name: str) -> int:
+        load = self._plan.scenario.load[name]
+        rows = self._of(name)
+        end_ns = load_end_ns(load)
+        if ends_early(load) and len(self._sessions):
+            begun = rows["start_ns"][rows["outcome"] != Outcome.DROPPED]
+            end_ns = int(begun.max()) if len(begun) else load.start_time
+        # A load that ran to its end pressed on until then, though its last session may have ended a little sooner.
+        return end_ns if self._whole else min(end_ns, self._end_ns, self._stopped_ns(name, rows))
+
+    def _stopped_ns(self, name: str, rows: Array) -> int:
+        """Return when the first session was due that a stop kept from starting; the run's end where nobody knows.
+
+        Until that end sessions under way may have gone on for long, and nothing was offered meanwhile. Of a run that
+        was cut short, those under way are not on record.
+        """
+        schedule = self._plan.schedule(name)
+        following = int(rows["session"].max()) + 1 if len(rows) else 0
+        if schedule is None or not self._all_recorded or following >= schedule.count:
+            return self._end_ns
+        return self._plan.scenario.load[name].start_time + schedule.instant_ns(following)
+
+    def _of(self, name: str) -> Array:
+        rows: Array = self._sessions[self._sessions["load"] == [known for known, _ in self._plan.loads].index(name)]
+        return rows
 
     @cached_property
     def start_ns(self) -> int:
@@ -43,11 +62,7 @@ class Spans:
 
     @cached_property
     def end_ns(self) -> int:
-        """When the last load stopped starting sessions."""
-        return max(self._last_end_ns, self.start_ns)
-
-    @property
-    def _last_end_ns(self) -> int:
+        """When the last load stopped starting sessions; of a run that ended early, the last that had begun."""
         begun = [to_ns for from_ns, to_ns in self.windows.values() if self._whole or from_ns < self._end_ns]
         return max(begun, default=self.start_ns)
 
@@ -67,5 +82,5 @@ class Spans:
     def _through_ns(self, load: str | None) -> int:
         if load is None:
             return self._end_ns
-        rows = self._started[self._started["load"] == list(self.windows).index(load)]
+        rows = self._of(load)
         return int(rows["end_ns"].max()) if len(rows) else self._end_ns

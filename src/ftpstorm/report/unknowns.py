@@ -29,7 +29,7 @@ def _totals(evidence: Evidence, summary: Summary) -> Iterator[tuple[str, str]]:
             untold = evidence.manifest.status is None
             yield f"{key}.not_due", UNTOLD if untold else "no number of sessions was planned"
     if summary.transfers.offered_per_s is None:
-        begun = evidence.whole or evidence.load_start_ns < evidence.end_ns
+        begun = evidence.spans.seconds() > 0
         yield "transfers.offered_per_s", "all sessions start at one instant" if begun else "no load had begun"
     if summary.transfers.sustained.rate_per_s is None:
         yield "transfers.sustained.rate_per_s", summary.transfers.sustained.reason or "not measurable"

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ftpstorm.records.reader import open_run
 from ftpstorm.report.build import build_summary
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.settled import settled_checks
+from ftpstorm.report.thresholds import thresholds
 from ftpstorm.units import NS_PER_S
+from support.results_folder import Story
 
 Simulated = Callable[..., Evidence]
+Folder = Callable[[Story], Path]
 
 
 def steady(rate: int, duration: str, start_time: str = "0s", flow: str = "download") -> dict[str, Any]:
@@ -71,3 +77,39 @@ def test_the_settled_rate_of_a_load_is_over_the_rest_of_its_own_window(simulated
     accept = {"sessions{load:main}": ["rate>=19/s"], "sessions{load:warm}": ["rate>=4/s"]}
     assert [check.measured for check in settled_checks(evidence, accept, 2 * NS_PER_S)] == [20, 5]
     assert [check.measured for check in settled_checks(evidence, accept, 6 * NS_PER_S)] == [20, 5]
+
+
+@pytest.mark.parametrize(
+    ("status", "until_s"), [("interrupted", 4.0), ("stopped-early", 4.0), ("cut-short", 6.0)], ids=str
+)
+def test_what_a_stopped_run_s_sessions_took_to_end_dilutes_no_rate(folder: Folder, status: str, until_s: float) -> None:
+    """The sessions under way at the stop took two seconds: nothing was offered in these. After a kill nobody knows."""
+    path = folder(Story(duration_s=10, status=status, until_s=4, ports=2000))
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"ended_ns": 6 * NS_PER_S}))
+    evidence = Evidence(open_run(path))
+    assert evidence.due == 388
+    assert evidence.load_end_ns == pytest.approx(until_s * NS_PER_S, abs=NS_PER_S / 97)
+    assert evidence.offered_per_s == pytest.approx(388 / until_s, rel=0.01)
+
+
+def test_a_run_that_was_stopped_before_a_load_began_has_no_rate_of_it(folder: Folder) -> None:
+    path = folder(
+        Story(duration_s=10, status="interrupted", until_s=2, thresholds={"sessions{load:late}": "rate>=5/s"})
+    )
+    plan = json.loads((path / "plan.json").read_text())
+    loads = plan["scenario"]["load"]
+    loads["late"] = {**loads["steady"], "start_time": "5s"}
+    (path / "plan.json").write_text(json.dumps(plan))
+    (check,) = thresholds(Evidence(open_run(path)))
+    assert (check.ok, check.measured, check.reason) == (False, None, "the load had not begun: it has no rate")
+
+
+def test_a_run_that_was_stopped_before_any_load_began_says_so(folder: Folder) -> None:
+    path = folder(Story(duration_s=10, status="interrupted", until_s=0))
+    plan = json.loads((path / "plan.json").read_text())
+    plan["scenario"]["load"]["steady"]["start_time"] = "5s"
+    (path / "plan.json").write_text(json.dumps(plan))
+    transfers = build_summary(open_run(path)).transfers
+    assert (transfers.due, transfers.offered_per_s) == (0, None)
+    assert transfers.sustained.reason == "no load had begun when the run ended"
