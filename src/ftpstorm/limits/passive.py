@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final
 
-from ftpstorm.limits.limit import Limit, Symbol
+from ftpstorm.limits.limit import Counted, Limit, Symbol
 from ftpstorm.limits.timewait import LINUX_TIME_WAIT, NO_HOLD, Hold
 from ftpstorm.vocabulary import Cause, Side
 
@@ -13,6 +13,12 @@ SOURCE: Final = "Little's law, L = R x W, with all N places taken: N = R x (H + 
 BIND_SOURCE: Final = (
     f"{SOURCE}; Linux net/ipv4/inet_connection_sock.c (inet_csk_bind_conflict, inet_csk_find_open_port), socket(7) "
     "SO_REUSEADDR"
+)
+
+
+UNUSED: Final = (
+    "W: a port that nobody connects to listens until its session asks for another one or ends, and is free then; the "
+    "mean is over the sessions of all loads, as many of each as there are when nothing fails"
 )
 
 
@@ -29,19 +35,23 @@ class PassiveHabit(StrEnum):
     """One port for the life of a control connection."""
 
 
-def passive_pool_ceiling(ports: int, hold_s: float, connection_s: float) -> float:
-    """Return R = N/(H + C), the transfers a second that a pool bears for ever.
+def passive_pool_ceiling(ports: int, hold_s: float, connection_s: float, unused_s: float = 0.0) -> float:
+    """Return R = N/(H + C + W), the transfers a second that a pool bears for ever.
 
     N = `ports` >= 1; H = `hold_s` >= 0, seconds a port is held after its data connection ended; C = `connection_s`
-    >= 0, mean seconds from the reply to PASV to the end of the data connection; H + C > 0, else ValueError.
+    >= 0, mean seconds from the reply to PASV to the end of the data connection; W = `unused_s` >= 0, seconds that ports
+    listen for nobody, for each transfer: those that were asked for and never connected to; H + C + W > 0, else
+    ValueError.
 
-    Worked numbers: 20 ports, H = 2 s, C = 0: 10 a second. 20 ports, H = 120 s: 0.1667 a second, 10 a minute.
+    Worked numbers: 20 ports, H = 2 s, C = 0: 10 a second. 20 ports, H = 120 s: 0.1667 a second, 10 a minute. 20 ports,
+    H = C = 0, three ports that listen 3 s for each transfer (W = 9 s): 2.222 a second.
     """
-    if ports < 1 or hold_s < 0 or connection_s < 0:
+    if ports < 1 or hold_s < 0 or connection_s < 0 or unused_s < 0:
         raise ValueError("a pool has at least one port, and times are 0 or more")
-    if hold_s + connection_s == 0:
-        raise ValueError("a port that is neither in use nor held bounds no rate: H + C must be above 0")
-    return ports / (hold_s + connection_s)
+    taken_s = hold_s + connection_s + unused_s
+    if taken_s == 0:
+        raise ValueError("a port that is neither in use nor held bounds no rate: H + C + W must be above 0")
+    return ports / taken_s
 
 
 def ports_for_rate(rate_per_s: float, hold: Hold, connection_s: float) -> int:
@@ -81,35 +91,49 @@ def refusal_probability(ports: int, taken: int, tries: int | None) -> float:
     return float((taken / ports) ** tries)
 
 
-def passive_pool_limit(ports: int, hold: Hold, connection_s: float) -> Limit:
+def passive_pool_limit(
+    ports: int, hold: Hold, connection_s: float, *, unused_s: float = 0.0, counts: Counted = "transfers"
+) -> Limit:
     """Return the pool's limit: R = N/(H + C) transfers a second, N at one time.
+
+    Where ports are asked for and never used, R = N/(H + C + W), W = `unused_s` for each of what is counted. `counts`:
+    where nothing is transferred at all, sessions.
 
     `hold` is 0 for a range that the server binds with SO_REUSEADDR (then only ports in use at the same time count), the
     TIME_WAIT of the server's kernel for one bound without it, and the hold-down for the emulator. Where only a part of
     the transfers is held, give the mean (`Hold.scale`).
 
-    R is None where H + C is 0. Worked number: N = 20, H = 2 s, C = 1 ms: 9.995 transfers a second.
+    R is None where the sum is 0. Worked number: N = 20, H = 2 s, C = 1 ms: 9.995 transfers a second.
     """
     spread = hold.high_s > hold.low_s
+    other_s = connection_s + unused_s
+    one = counts.removesuffix("s")
+    waiting = {
+        "W": Symbol(value=unused_s, unit="s", meaning=f"time that ports listen for nobody, for each {one}"),
+    }
     return Limit(
         name=Cause.SERVER_PASSIVE_POOL,
         side=Side.SERVER,
-        subject="data connections through the passive pool",
+        subject="passive ports, used or only asked for" if unused_s else "data connections through the passive pool",
         applies=True,
-        counts="transfers",
-        per_s=passive_pool_ceiling(ports, hold.effective_s, connection_s) if hold.effective_s + connection_s else None,
-        concurrent=ports,
-        interval=(ports / (hold.high_s + connection_s), ports / (hold.low_s + connection_s))
-        if spread and hold.low_s + connection_s
+        counts=counts,
+        per_s=passive_pool_ceiling(ports, hold.effective_s, connection_s, unused_s)
+        if hold.effective_s + other_s
         else None,
-        equation="R = N/(H + C)",
+        concurrent=ports,
+        interval=(ports / (hold.high_s + other_s), ports / (hold.low_s + other_s))
+        if spread and hold.low_s + other_s
+        else None,
+        equation="R = N/(H + C + W)" if unused_s else "R = N/(H + C)",
         symbols={
             "N": Symbol(value=ports, unit="ports", meaning="ports of the passive pool"),
             "H": Symbol(value=hold.effective_s, unit="s", meaning="mean time a port is held after its data connection"),
             "C": Symbol(value=connection_s, unit="s", meaning="mean time a port is in use for one transfer"),
-        },
+        }
+        | (waiting if unused_s else {}),
         assumptions=(
             f"H: {hold.why}",
+            *((UNUSED,) if unused_s else ()),
             "each transfer takes a port of its own, and a free port is always found",
             "requests come often enough that a port which became free is taken at once",
         ),
@@ -147,10 +171,13 @@ def passive_habit_limit(
     server_first_part: float = 1.0,
     held_elsewhere: int = 0,
     session_s: float | None = None,
+    unused_s: float = 0.0,
+    counts: Counted = "transfers",
 ) -> Limit:
     """Return what a server with this habit bears.
 
-    `ports` is its range, or the ephemeral range of its host for KERNEL; `connection_s` C as for `passive_pool_ceiling`;
+    `ports` is its range, or the ephemeral range of its host for KERNEL; `connection_s` C and `unused_s` W as for
+    `passive_pool_ceiling`, W for each of what is counted;
     `held_elsewhere` ports that listen for nobody; `session_s` L, mean life of a session, needed for SESSION, whose
     limit R = N/L counts sessions. Raises ValueError where no port is left.
 
@@ -162,7 +189,8 @@ def passive_habit_limit(
         raise ValueError(f"all {ports} passive ports are held: no rate is possible")
     if habit is PassiveHabit.SESSION:
         return _session_limit(left, session_s)
-    limit = passive_pool_limit(left, passive_hold(habit, time_wait, server_first_part), connection_s)
+    hold = passive_hold(habit, time_wait, server_first_part)
+    limit = passive_pool_limit(left, hold, connection_s, unused_s=unused_s, counts=counts)
     notes: tuple[str, ...] = ()
     if habit is PassiveHabit.KERNEL:
         notes = ("the server lets the kernel choose (bind to port 0): N is the ephemeral range of its host",)

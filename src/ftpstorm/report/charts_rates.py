@@ -26,7 +26,7 @@ from ftpstorm.report.plots import (
     figure,
     time_axis,
 )
-from ftpstorm.report.summary import Summary
+from ftpstorm.report.summary import Summary, telling_limit
 from ftpstorm.report.wording import count_of, milliseconds, number, per_second, seconds
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import FailureClass
@@ -57,7 +57,7 @@ def throughput(evidence: Evidence, summary: Summary) -> Drawing | None:
     width = bin_width_ns(evidence.shown_ns)
     edges, asked = aggregate.rate_bins(offered, 0, evidence.load_end_ns, width)
     _, carried = aggregate.rate_bins(evidence.success_ns, 0, evidence.shown_ns, width)
-    limit = binding_limit(evidence)
+    limit = limit_shown(evidence, summary)
     zoomed = limit is not None and limit.per_s is not None and asked.max() > ZOOM_FROM * limit.per_s
     made, panels = figure(2, 6.0, (1.0, 1.25)) if zoomed else figure(1, 4.6)
     for axes in panels:
@@ -102,12 +102,10 @@ def _bars(axes: Axes, carried: Array, width: int) -> None:
     axes.bar(left, carried, width / NS_PER_S, align="edge", color=SKY, edgecolor="none", label=what)
 
 
-def binding_limit(evidence: Evidence) -> Limit | None:
-    """The binding limit of the prediction, where it is one on transfers."""
-    if evidence.prediction is None:
-        return None
-    binding = (limit for limit in evidence.prediction.limits if limit.binding and limit.per_s is not None)
-    return next((limit for limit in binding if limit.counts == "transfers"), None)
+def limit_shown(evidence: Evidence, summary: Summary) -> Limit | None:
+    """The limit that rates are set beside, where it is one on transfers: of what ran out, else the binding one."""
+    limits = () if evidence.prediction is None else evidence.prediction.limits
+    return telling_limit(limits, summary.diagnosis.cause)
 
 
 def _reference_lines(axes: Axes, evidence: Evidence, summary: Summary, limit: Limit | None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ftpstorm.records import aggregate
-from ftpstorm.report.charts_rates import CLASSES_MAX, binding_limit, failures_title, offered_instants, throughput_title
+from ftpstorm.report.charts_rates import CLASSES_MAX, failures_title, limit_shown, offered_instants, throughput_title
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.graph import Colour, Graph, Line, Panel, View
 from ftpstorm.report.graphs_health import counters, health
@@ -60,11 +60,11 @@ def throughput(evidence: Evidence, summary: Summary) -> Graph | None:
     if sustained.rate_per_s is not None and sustained.periods:
         inside = (x >= sustained.window_from_s - width / NS_PER_S) & (x <= sustained.window_to_s)
         lines.append(Line("sustained", np.where(inside, sustained.rate_per_s, np.nan), "blue"))
-    limit = binding_limit(evidence)
+    limit = limit_shown(evidence, summary)
     if limit is not None and limit.per_s is not None:
         lines.append(Line("limit", np.full(len(x), limit.per_s), "vermillion", dashed=True))
     title = throughput_title(evidence, summary, limit)
-    note = "" if limit is None else f"The limit: {per_second(limit.per_s)}, {limit.equation}."
+    note = "" if limit is None else f"The limit ({limit.name}): {per_second(limit.per_s)}, {limit.equation}."
     if limit is not None and (filling := first_filling(summary)) is not None:
         most = f"within t no more than N + R x t, here {number(filling.places)} + {number(filling.limit_per_s)} x t"
         note += f" {filling.words[:1].upper()}{filling.words[1:]}: {most}."

@@ -165,7 +165,7 @@ def _limit_row(evidence: Evidence, limit: Limit, moved: Transfers) -> LimitRow:
 
 
 def _measured_per_s(evidence: Evidence, limit: Limit, moved: Transfers) -> float | None:
-    if limit.name is Cause.SERVER_PASSIVE_POOL:
+    if limit.name is Cause.SERVER_PASSIVE_POOL and limit.counts == "transfers":
         return moved.sustained.rate_per_s
     if limit.counts == "transfers":  # asked for, not only granted: a refused one used the client's ports as well
         return moved.attempted / evidence.load_s

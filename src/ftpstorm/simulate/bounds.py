@@ -32,8 +32,9 @@ def path_limits(plan: Plan, shape: Shape, setting: Setting | None = None) -> tup
     sessions = [_control_ports(ports, shape), _files(plan, shape), *_server_sessions(setting, shape)]
     sessions += _router(plan, ports, shape, setting)
     limits = [rescale(limit, counts, shape.sessions_per_unit) for limit in sessions]
+    if shape.counts_transfers or shape.unused_s:
+        limits.append(rescale(_pool(plan, shape, setting, counts), counts, shape.sessions_per_unit))
     if shape.counts_transfers:
-        limits.append(rescale(_pool(plan, shape, setting), counts, shape.sessions_per_unit))
         limits.append(_data_ports(ports, shape))
         if shape.active_part:
             limits += _active(plan, shape, setting)
@@ -71,7 +72,7 @@ def hold_reason(emulator: Emulator) -> str:
     return f"the emulator holds a port {format_duration(hold.for_)} after {which}"
 
 
-def _pool(plan: Plan, shape: Shape, setting: Setting) -> Limit:
+def _pool(plan: Plan, shape: Shape, setting: Setting, counts: Counted) -> Limit:
     target, serving = plan.scenario.target, setting.serving
     if serving.ports is None:
         known = "" if target.passive_ports is None else f"{target.passive_ports} is declared; "
@@ -88,7 +89,7 @@ def _pool(plan: Plan, shape: Shape, setting: Setting) -> Limit:
     hold = pool_hold(plan, shape, setting)
     assert hold is not None
     if target.emulator is not None:
-        return passive_pool_limit(len(serving.ports), hold, shape.passive_s)
+        return passive_pool_limit(len(serving.ports), hold, shape.passive_s, unused_s=shape.unused_s, counts=counts)
     limit = passive_habit_limit(
         habit_of(serving),
         len(serving.ports),
@@ -96,6 +97,8 @@ def _pool(plan: Plan, shape: Shape, setting: Setting) -> Limit:
         time_wait=setting.kernels.server.time_wait.hold,
         server_first_part=shape.server_first_part,
         session_s=shape.session_s,
+        unused_s=shape.unused_s,
+        counts=counts,
     )
     if not serving.escapes:
         return limit

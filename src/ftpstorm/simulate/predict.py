@@ -107,8 +107,10 @@ def predict_from(simulation: Simulation, tally: Tally, *, stamped_at: str | None
 
 
 def _ceiling(limits: tuple[Limit, ...]) -> float | None:
+    """The pool's rate of transfers; None where it is shared with ports that are asked for and not used: how many
+    of each get one is then no matter of the mean."""
     pools = (Cause.SERVER_PASSIVE_POOL, Cause.SERVER_PASSIVE_POOL_ESCAPED)
-    return next((limit.per_s for limit in limits if limit.name in pools), None)
+    return next((limit.per_s for limit in limits if limit.name in pools and "W" not in limit.symbols), None)
 
 
 def _inputs(plan: Plan, shape: Shape, setting: Setting) -> dict[str, Symbol]:
@@ -131,6 +133,10 @@ def _inputs(plan: Plan, shape: Shape, setting: Setting) -> dict[str, Symbol]:
         held = pool_hold(plan, shape, setting)
         assert held is not None
         count = len(setting.serving.ports)
+        if shape.unused_s:
+            each = "transfer" if shape.counts_transfers else "session"
+            why = f"time that passive ports listen for nobody, for each {each}"
+            inputs["W"] = Symbol(value=shape.unused_s, unit="s", meaning=why)
         inputs["N"] = Symbol(value=count, unit="ports", meaning="ports of the passive pool")
         inputs["H"] = Symbol(
             value=held.effective_s, unit="s", meaning="mean time a passive port is held after a transfer"
@@ -147,11 +153,12 @@ def _figures(plan: Plan, shape: Shape, setting: Setting) -> tuple[Figure, ...]:
     if shape.offered_per_s is None or not shape.counts_transfers or len(plan.loads) > 1:
         return ()
     rate, connection, hold = shape.offered_per_s, shape.passive_s, held.effective_s
-    wanted = occupancy(rate, connection, hold)
-    every = {key: symbol for key, symbol in _inputs(plan, shape, setting).items() if key in ("r", "H", "C", "N")}
-    figures = [
-        Figure(name="passive ports wanted", value=wanted, unit="ports", equation="r x (H + C)", symbols=every),
-    ]
+    wanted = occupancy(rate, connection + shape.unused_s, hold)
+    every = {key: symbol for key, symbol in _inputs(plan, shape, setting).items() if key in ("r", "H", "C", "W", "N")}
+    equation = "r x (H + C + W)" if shape.unused_s else "r x (H + C)"
+    figures = [Figure(name="passive ports wanted", value=wanted, unit="ports", equation=equation, symbols=every)]
+    if shape.unused_s:  # a transfer takes more than one port, each for a time of its own: N/r is not when none is left
+        return tuple(figures)
     first = time_to_exhaustion_s(len(serving.ports), rate, connection, hold)
     if first is not None:
         figures.append(Figure(name="time to first exhaustion", value=first, unit="s", equation="N/r", symbols=every))

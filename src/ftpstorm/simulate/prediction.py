@@ -134,7 +134,8 @@ class Prediction(PredictionModel):
     offered_per_s: float | None
     """Offered transfers a second (sessions, where no flow transfers anything); None where no schedule sets it."""
     ceiling_per_s: float | None
-    """N/(H+C): what the passive pool can carry for ever; None where the pool is not known."""
+    """N/(H+C): what the passive pool can carry for ever; None where the pool is not known, and where ports that are
+    asked for and never used share it."""
     figures: tuple[Figure, ...]
     estimator: EstimatorInputs
     expected: Expected

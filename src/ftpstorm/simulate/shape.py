@@ -37,6 +37,9 @@ class Shape:
     """Part of the transfers in active mode."""
     control_client_first_part: float
     """Part of the sessions whose control connection the client closes first: without QUIT, or as the scenario says."""
+    unused_s: float
+    """W: how long passive ports listen that are asked for and never used, for each transfer, or each session where
+    nothing is transferred."""
     data_s: float
     """How long a data connection is open."""
     offered_per_s: float | None
@@ -70,6 +73,7 @@ def shape_of(plan: Plan, loads: Sequence[LoadModel], service: ServiceTimes) -> S
         server_first_part=_mean((w, float(s.keeper is Side.SERVER)) for w, s in weighted),
         active_part=_mean((w, float(s.active)) for w, s in weighted),
         control_client_first_part=mean(_client_keeps_control),
+        unused_s=mean(lambda load: unused_ns(load.stages, service)) / NS_PER_S / (per_session or 1),
         data_s=_mean((w, service.passive_life_ns(s.size_bytes) - service.reply_ns / 2) for w, s in weighted) / NS_PER_S,
         offered_per_s=_offered_per_s(loads, counts_transfers=per_session > 0),
         load_start_ns=min(load.load.start_time for load in loads),
@@ -84,14 +88,30 @@ def session_ns(stages: Iterable[Stage], service: ServiceTimes) -> int:
     + 852.048 (transfer) + 200 (quit) = 2102.048 us.
     """
     total = service.connect_ns + service.session_work_ns + service.reply_ns
+    return total + sum(_stage_ns(stage, service) for stage in stages)
+
+
+def unused_ns(stages: Iterable[Stage], service: ServiceTimes) -> int:
+    """Return how long passive ports of one session listen for nobody: each until the next is asked for or the end.
+
+    Worked number: login, pasv-only, a pause of 3 s, quit, with the defaults: 100 us (half the reply's round trip) + 3 s
+    + 200 us (quit) = 3.0003 s.
+    """
+    total = at_ns = 0
+    since: int | None = None
     for stage in stages:
-        if stage.transfer:
-            total += service.reply_ns // 2 + service.passive_life_ns(stage.size_bytes) + service.final_reply_ns
-        elif stage.passive:
-            total += service.reply_ns
-        else:
-            total += stage.duration_ns
-    return total
+        if stage.passive and not stage.active:
+            asked = at_ns + service.reply_ns // 2
+            total += 0 if since is None else asked - since
+            since = None if stage.transfer else asked
+        at_ns += _stage_ns(stage, service)
+    return total if since is None else total + at_ns - since
+
+
+def _stage_ns(stage: Stage, service: ServiceTimes) -> int:
+    if stage.transfer:
+        return service.reply_ns // 2 + service.passive_life_ns(stage.size_bytes) + service.final_reply_ns
+    return service.reply_ns if stage.passive else stage.duration_ns
 
 
 def mean_hold(shape: Shape, hold_s: float, why: str) -> Hold:

@@ -145,3 +145,11 @@ def test_what_cannot_be_asked_is_a_usage_error(
 def test_the_api_of_the_command_raises_the_same_error() -> None:
     with pytest.raises(UsageError, match="windows-95"):
         answer_limits(None, ["windows-95"])
+
+
+@pytest.mark.parametrize("variant", [None, "pyftpdlib", "proftpd"])
+def test_ports_that_are_only_asked_for_bind_where_the_story_says_so(variant: str | None) -> None:
+    (path,) = answer_limits("twenty-real-ports", variant=variant).paths
+    binding = next(limit for limit in path.limits if limit.binding)
+    assert binding.name is (Cause.SERVER_PASSIVE_POOL if variant is None else Cause.SERVER_PASSIVE_POOL_ESCAPED)
+    assert binding.per_s == pytest.approx(20 / 9, rel=0.001)  # three sessions of 3 s for each download

@@ -47,3 +47,18 @@ def test_twice_the_ports_carry_twice_as_much_and_a_longer_hold_less(ports: int, 
     one = passive_pool_ceiling(ports, hold, life)
     assert passive_pool_ceiling(2 * ports, hold, life) == pytest.approx(2 * one)
     assert passive_pool_ceiling(ports, hold * 2, life) < one
+
+
+def test_ports_that_listen_for_nobody_are_places_of_the_pool() -> None:
+    assert passive_pool_ceiling(20, 0, 0, 9) == pytest.approx(20 / 9)
+    limit = passive_pool_limit(20, exact_hold(2, "held"), 0.5, unused_s=7.5)
+    assert limit.per_s == pytest.approx(2)
+    assert limit.equation == "R = N/(H + C + W)"
+    assert limit.symbols["W"].value == 7.5
+    interval = passive_pool_limit(20, LINUX_TIME_WAIT, 0, unused_s=9).interval
+    assert interval == pytest.approx((20 / 71.07, 20 / 69.02))
+
+
+def test_a_pool_of_which_ports_are_only_asked_for_bounds_sessions() -> None:
+    limit = passive_pool_limit(20, NO_HOLD, 0, unused_s=4, counts="sessions")
+    assert (limit.per_s, limit.counts) == (5, "sessions")

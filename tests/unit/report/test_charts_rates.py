@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ftpstorm.limits.connections import open_files_limit
+from ftpstorm.limits.passive import passive_pool_limit
+from ftpstorm.limits.path import mark_binding
+from ftpstorm.limits.timewait import NO_HOLD, exact_hold
 from ftpstorm.report import graphs
 from ftpstorm.report.build import summarise
 from ftpstorm.report.charts_rates import throughput, throughput_title
 from ftpstorm.report.evidence import Evidence
-from ftpstorm.report.summary import Summary
+from ftpstorm.report.graphs import throughput as draw
+from ftpstorm.report.summary import Summary, telling_limit
 from support.results_folder import Story
 
 Simulated = Callable[..., Evidence]
@@ -34,7 +39,7 @@ def test_the_first_filling_of_a_pool_explains_a_rate_above_its_limit(simulated: 
     assert graph is not None
     assert graph.title == "300/s asked for, 50/s carried on average: above the limit while the first 50 places fill"
     assert graph.note.startswith(
-        "The limit: 16.7/s, R = N/(H + C). The first filling of 50 places comes on top of it: "
+        "The limit (server-passive-pool): 16.7/s, R = N/(H + C). The first filling of 50 places comes on top of it: "
     )
 
 
@@ -64,3 +69,34 @@ def test_the_sentence_about_a_full_pool_gives_no_mean_over_several_loads(simulat
     headline = summarise(found).headline
     assert "/s offered" not in headline
     assert "passive ports ran out 0.32 s into the run, after 19 ports had been given out; a wider" in headline
+
+
+FILES = open_files_limit(1000, 1, 0)
+POOL = passive_pool_limit(20, exact_hold(2, "held"), 0)
+
+
+def test_the_limit_shown_is_that_of_what_ran_out() -> None:
+    limits = mark_binding([FILES.model_copy(update={"counts": "transfers", "per_s": 5.0}), POOL])
+    assert limits[0].binding
+    assert telling_limit(limits, "server-passive-pool") is limits[1]
+    assert telling_limit(limits, "none") is limits[0]
+    assert telling_limit(limits, "server-stalled") is limits[0]
+
+
+def test_no_other_limit_stands_in_for_one_that_bounds_no_rate_of_transfers() -> None:
+    limits = mark_binding([FILES.model_copy(update={"counts": "transfers"}), passive_pool_limit(20, NO_HOLD, 0)])
+    assert telling_limit(limits, "server-passive-pool") is None
+
+
+def test_the_picture_and_its_note_name_that_limit(
+    evidence: Callable[[Story], Evidence], judge: Callable[[Story], Summary]
+) -> None:
+    story = Story(duration_s=8)
+    told, summary = evidence(story), judge(story)
+    assert told.prediction is not None
+    others = [limit.model_copy(update={"binding": False}) for limit in told.prediction.limits]
+    lower = FILES.model_copy(update={"counts": "transfers", "per_s": 5.0, "binding": True})
+    told.prediction = told.prediction.model_copy(update={"limits": (lower, *others)})
+    graph = draw(told, summary)
+    assert graph is not None
+    assert graph.note == "The limit (server-passive-pool): 10/s, R = N/(H + C)."

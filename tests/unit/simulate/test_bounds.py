@@ -101,3 +101,19 @@ def test_services_that_take_no_time_leave_counts() -> None:
     found = path_limits(made, shape_of(made, load_models(made, service), service))
     assert not any(limit.binding for limit in found)
     assert all(limit.concurrent is not None for limit in found if limit.applies)
+
+
+def test_ports_that_are_asked_for_and_never_used_bind_the_pool() -> None:
+    found = limits(steps=["login", "pasv-only", {"think": "3s"}, "quit"], emulator={"passive_ports": 20})
+    assert found[0].name is Cause.SERVER_PASSIVE_POOL
+    assert found[0].counts == "sessions"
+    assert found[0].per_s == pytest.approx(20 / 3.0003)
+
+
+def test_they_share_the_pool_with_transfers() -> None:
+    steps = ["login", "pasv-only", {"think": "3s"}, {"retr": "small.bin"}, "quit"]
+    (pool,) = named(
+        limits(steps=steps, emulator={"passive_ports": 20, "hold": {"for": "2s"}}), Cause.SERVER_PASSIVE_POOL
+    )
+    assert pool.counts == "transfers"
+    assert pool.per_s == pytest.approx(20 / (2 + 0.000652048 + 3.0002))

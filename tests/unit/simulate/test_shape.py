@@ -63,3 +63,24 @@ def test_closed_loads_and_single_instants_offer_no_rate(load: dict[str, Any]) ->
 
 def test_a_burst_over_a_while_offers_its_mean() -> None:
     assert shape(load={"executor": "burst", "sessions": 50, "over": "5s"}).offered_per_s == 10
+
+
+WAIT: dict[str, Any] = {"think": "3s"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "unused_s"),
+    [
+        (["login", "pasv-only", WAIT, "quit"], 3.0003),
+        (["login", "pasv-only", "pasv-only", WAIT, "quit"], 3.0005),
+        (["login", "pasv-only", WAIT, {"retr": "small.bin"}, WAIT, "quit"], 3.0002),
+        (["login", {"retr": "small.bin"}, WAIT, "quit"], 0),
+    ],
+)
+def test_a_port_asked_for_and_not_used_listens_until_the_next_one_or_the_end(steps: list[Any], unused_s: float) -> None:
+    assert shape(steps=steps).unused_s == pytest.approx(unused_s)
+
+
+def test_idle_ports_are_counted_for_each_transfer() -> None:
+    transfers = {"repeat": {"times": 4, "steps": [{"retr": "small.bin"}]}}
+    assert shape(steps=["login", transfers, "pasv-only", WAIT, "quit"]).unused_s == pytest.approx(3.0003 / 4)
