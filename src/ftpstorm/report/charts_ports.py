@@ -96,7 +96,8 @@ def pool_title(evidence: Evidence, free: Readings, size: int) -> str:
     inside = (free.t_ns >= evidence.load_start_ns) & (free.t_ns <= evidence.load_end_ns)
     values = free.value[inside] if inside.any() else free.value
     if values.min() > 0:
-        return f"The pool never ran out: at most {number(size - values.min())} of {number(size)} ports were taken"
+        taken = max(size - values.min(), min(evidence.pool_peak or 0, size - 1))
+        return f"The pool never ran out: at most {number(taken)} of {number(size)} ports were taken"
     full = float(np.mean(values <= 0))
     if full >= 0.01:
         return f"The pool of {count_of(size, 'port')} had none free for {percent(full, 0)} of the load"

@@ -379,9 +379,17 @@ class Evidence:
 
     @cached_property
     def pool_peak(self) -> int | None:
-        """Most ports of the emulator's pool taken at one time; None where it published none."""
+        """Most ports of the emulator's pool taken at one time; None where it published none.
+
+        Samples miss what comes and goes between them: no less than what the records show in use at one time.
+        """
         free = self.pool_series(PoolState.FREE)
-        return None if free is None or self.pool_size is None else self.pool_size - int(free.value.min())
+        if free is None or self.pool_size is None:
+            return None
+        rows = self.passive_transfers[self.passive_transfers["passive_ns"] != ABSENT]
+        until = np.where(rows["data_end_ns"] != ABSENT, rows["data_end_ns"], rows["passive_ns"] + 1)
+        used = aggregate.in_flight(rows["passive_ns"], until).value.max() if len(rows) else 0
+        return max(self.pool_size - int(free.value.min()), min(self.pool_size, int(used)))
 
     @cached_property
     def passive_offers(self) -> Array:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from ftpstorm.records.reader import Series
 from ftpstorm.report.build import summarise
-from ftpstorm.report.charts_ports import ports
+from ftpstorm.report.charts_ports import pool_title, ports
 from ftpstorm.report.evidence import Evidence
-from ftpstorm.vocabulary import Metric
+from ftpstorm.vocabulary import Metric, PoolState
 from support.results_folder import Story
 
 
@@ -41,3 +41,14 @@ def test_one_client_needs_no_legend(evidence: Callable[[Story], Evidence]) -> No
     upper, _ = drawing.figure.axes
     assert [list(line.get_ydata()) for line in upper.lines if line.get_label() == "client"]
     assert upper.get_legend() is None
+
+
+def test_ports_used_between_two_samples_count_as_taken(evidence: Callable[[Story], Evidence]) -> None:
+    """Half a millisecond each without a hold: no sample meets one of them, and yet each transfer had a port."""
+    told = evidence(Story(hold_s=0.0, rate=7, duration_s=3, lateness_ns=lambda k: 3_000_000, expect=None))
+    free = told.pool_series(PoolState.FREE)
+    assert free is not None
+    assert free.value.min() == 20  # as sampled
+    assert told.pool_peak == 1
+    assert pool_title(told, free, 20) == "The pool never ran out: at most 1 of 20 ports were taken"
+    assert "at most 1 of 20 passive ports were taken" in summarise(told).headline
