@@ -20,7 +20,7 @@ from ftpstorm.errors import ExitCode, Problem, ScenarioError, UsageError
 from ftpstorm.limits.profiles import PROFILES, profile_of
 from ftpstorm.plan.plan import HostFacts, Plan, unroll
 from ftpstorm.records.manifest import Manifest, NamespaceRecord, write_manifest
-from ftpstorm.records.prediction_file import write_prediction
+from ftpstorm.records.prediction_file import read_prediction, write_prediction
 from ftpstorm.records.schema import OPERATIONS, SESSIONS, Table
 from ftpstorm.sampler.hostfacts import read_host_facts
 from ftpstorm.scenario.gallery import find_scenario
@@ -28,7 +28,7 @@ from ftpstorm.scenario.loader import dump_scenario, load_scenario
 from ftpstorm.scenario.schema import Scenario
 from ftpstorm.simulate.events import Simulation
 from ftpstorm.simulate.kernels import Suppose
-from ftpstorm.simulate.predict import predict_from
+from ftpstorm.simulate.predict import Prediction, predict_from
 from ftpstorm.simulate.scaling import scale
 from ftpstorm.simulate.service import ServiceTimes
 from ftpstorm.simulate.tally import Tally
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 
 BATCH: Final = 4096
 WRITER: Final = "simulation"
+NAMED_MAX: Final = 3
+"""Quantities that are left open for one reason and named on a terminal; the manifest names all."""
 REMARK: Final = "simulated: a model made every figure and every picture of this report, and no packet was sent"
 
 
@@ -78,8 +80,23 @@ def simulate(options: SimulateOptions) -> int:
         print(json.dumps(summary.to_json()), flush=True)
     view.print(summary_table(summary))
     view.note(REMARK)
+    for line in left_open_lines(Prediction.model_validate(read_prediction(folder))):
+        view.note(line)
     view.note(f"report: {folder / 'report.html'}")
     return int(ExitCode.EXPECTATION_FAILED if summary.verdict is Verdict.FAIL else ExitCode.PASS)
+
+
+def left_open_lines(prediction: Prediction) -> list[str]:
+    """Return what the model counted and yet does not foretell, a line for each reason."""
+    named: dict[str, list[str]] = {}
+    for item in prediction.not_predicted:
+        quantity = item.quantity.removeprefix("expected.").removesuffix("_s").replace("_", " ")
+        named.setdefault(item.why, []).append(quantity.replace(".", " "))
+    return [
+        f"not foretold: {', '.join(names[:NAMED_MAX])}"
+        f"{f' and {len(names) - NAMED_MAX} more' if len(names) > NAMED_MAX else ''}: {why}"
+        for why, names in named.items()
+    ]
 
 
 def make_folder(options: SimulateOptions) -> Path:

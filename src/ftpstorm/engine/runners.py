@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final, Protocol
+from typing import Protocol
 
 from ftpstorm.arrivals.ramps import Span, slot_spans
 from ftpstorm.arrivals.schedules import Schedule
 from ftpstorm.arrivals.shard import shard_count, shard_indexes
 from ftpstorm.engine.recording import record_drop
 from ftpstorm.engine.work import LoadWork, Work
-from ftpstorm.plan.plan import load_end_ns
+from ftpstorm.plan.plan import UNREACHABLE_PAUSE_NS, load_end_ns
 from ftpstorm.records.schema import ABSENT
 from ftpstorm.scenario.load import ConstantSessions, ProbeUntilSuccess, RampingSessions, SharedIterations
 from ftpstorm.vocabulary import Outcome
-
-UNREACHABLE_PAUSE_NS: Final = 100_000_000
-"""A closed-model slot whose session got no greeting waits this long: no tight loop against a server that refuses."""
 
 
 class Ended(Protocol):

@@ -38,9 +38,12 @@ from ftpstorm.vocabulary import TRANSFERS, Operation
 
 STEPS_MAX: Final = 1_000_000
 """Executed steps of one session; a flow that repeats more often is refused."""
+UNREACHABLE_PAUSE_NS: Final = 100_000_000
+"""A closed-model slot whose session got no greeting waits this long: no tight loop against a server that refuses."""
 
 __all__ = [
     "STEPS_MAX",
+    "UNREACHABLE_PAUSE_NS",
     "AnyLoad",
     "FlowChoice",
     "HoldStep",

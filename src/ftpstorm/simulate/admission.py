@@ -137,7 +137,7 @@ def _capped(session: Session, cap: Places) -> bool:
     most = session.world.serving.greeting_cap
     assert most is not None
     if cap.take(session.now):
-        session.hold(cap)
+        session.hold(cap, of_server=True)
         return True
     session.now += session.world.service.reply_ns
     session.keeper = None if most.reset else Side.SERVER

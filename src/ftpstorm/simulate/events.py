@@ -11,8 +11,8 @@ from heapq import heappop, heappush, heapreplace
 
 from ftpstorm.arrivals.ramps import Span, slot_spans
 from ftpstorm.arrivals.schedules import Schedule
-from ftpstorm.plan.plan import Plan
-from ftpstorm.records.schema import OPERATIONS, SESSIONS, Table
+from ftpstorm.plan.plan import UNREACHABLE_PAUSE_NS, Plan
+from ftpstorm.records.schema import ABSENT, OPERATIONS, SESSIONS, Table
 from ftpstorm.scenario.load import ConstantSessions, ProbeUntilSuccess, RampingSessions, SharedIterations
 from ftpstorm.simulate.kernels import Suppose
 from ftpstorm.simulate.service import ServiceTimes
@@ -178,8 +178,10 @@ class Simulation:
             if number is None:
                 break
             self._begun += 1
-            end = yield from Session(self.world, load.pick(number), number, instant).script()
-            instant = max(end, instant + BUSY_SLOT_NS)
+            session = Session(self.world, load.pick(number), number, instant)
+            end = yield from session.script()
+            pause = UNREACHABLE_PAUSE_NS if session.greeting_ns == ABSENT else 0
+            instant = max(end + pause, instant + BUSY_SLOT_NS)
         return instant
 
     def _probe(self, load: LoadModel, every: int, numbers: Iterator[int]) -> Iterator[int]:

@@ -26,6 +26,7 @@ from ftpstorm.simulate.exchange import (
     refused_behind,
     transfer,
 )
+from ftpstorm.simulate.losing import lose, pause_unaware
 from ftpstorm.simulate.pool import Places
 from ftpstorm.simulate.serving import Failure
 from ftpstorm.simulate.stages import Stage
@@ -53,6 +54,7 @@ class Session:
         "connected_ns",
         "connects",
         "dead",
+        "dead_ns",
         "destination",
         "failed",
         "first",
@@ -91,12 +93,13 @@ class Session:
         self.held_until_ns = 0
         """Until when the server takes its last data connection to be still in use."""
         self.dead = False
-        """The server has closed the control connection."""
+        """The server has closed the control connection, at `dead_ns`."""
+        self.dead_ns = ABSENT
         self.keeper: Side | None = Side.CLIENT
         """Who keeps the control connection's TIME_WAIT: the client, unless the server closes first."""
         self.first: Failure | None = None
         self.interrupted = False
-        self._holding: list[tuple[Places, int]] | None = None
+        self._holding: list[tuple[Places, int, bool]] | None = None
 
     def script(self) -> Script:
         """Run the session from its arrival to its end."""
@@ -120,18 +123,23 @@ class Session:
         if self.own_port:
             self._return_own_port()
         if self._holding is not None:
-            for places, after_ns in self._holding:
-                places.release_at(self.now + after_ns)
+            for places, after_ns, of_server in self._holding:
+                freed = self.dead_ns if of_server and self.dead else self.now
+                places.release_at(freed + after_ns)
         world.close_connection(start, self.now, self.keeper, control=True, destination=self.destination)
         return self._end()
 
     # --- up to the greeting -------------------------------------------------------------------------------------------
 
-    def hold(self, places: Places, after_ns: int = 0) -> None:
-        """Keep a place that was taken until the session's end, and `after_ns` longer."""
+    def hold(self, places: Places, after_ns: int = 0, *, of_server: bool = False) -> None:
+        """Keep a place until the session's end and `after_ns` longer, one `of_server` until the server ends it."""
         if self._holding is None:
             self._holding = []
-        self._holding.append((places, after_ns))
+        self._holding.append((places, after_ns, of_server))
+
+    def die(self) -> None:
+        """Have the server close the control connection now."""
+        self.dead, self.dead_ns, self.keeper = True, self.now, Side.SERVER
 
     def _greet(self) -> bool:
         """Read the greeting; False when it does not come in time."""
@@ -172,13 +180,15 @@ class Session:
                     failure = yield from self._retry(stage, ordinal, load.retry, failure)
                 if failure is not None:
                     self.first = self.first or failure  # a step that a retry recovered has not failed
+                    if self.dead and load.continues and failure[0] is not FailureClass.CONTROL_LOST:
+                        pause_unaware(self, ordinal + 1)
                     if self.dead or not load.continues:
                         return
             elif stage.logs_in and self.world.login_cap is not None:
                 if not (yield from self._login(stage, ordinal, self.world.login_cap)):
                     return
             else:
-                self._simple(stage, ordinal)
+                self.plain_step(stage, ordinal)
             if self.interrupted:
                 return
             if stage.quits:
@@ -190,19 +200,24 @@ class Session:
         """Try a failed step again, as often and for those codes that the flow says; return what it ended with."""
         last: Failure | None = failure
         for attempt in range(1, retry.times + 1):
-            if last is None or self.dead or ("any" not in retry.on and last[3] not in retry.on):
+            if last is None or ("any" not in retry.on and last[3] not in retry.on):
                 break
-            self.now += retry.wait_ns(attempt)
+            wait_ns = retry.wait_ns(attempt)
+            if self.dead and not wait_ns:
+                break
+            self.now += wait_ns
             if self.now > self.load.cut_ns:
                 self.now = self.load.cut_ns
                 self.interrupted = True
                 break
+            if self.dead:
+                return lose(self, stage, ordinal, attempt)
             last = yield from self._passive(stage, ordinal, attempt)
             if self.interrupted:
                 break
         return last
 
-    def _simple(self, stage: Stage, ordinal: int) -> None:
+    def plain_step(self, stage: Stage, ordinal: int) -> None:
         """A step without data connection: some replies, a pause, or a stay."""
         start = self.now
         end = start + stage.duration_ns if stage.until_ns is None else max(start, stage.until_ns)
@@ -224,12 +239,13 @@ class Session:
             if not cap.take(end):
                 most = self.world.serving.login_cap
                 assert most is not None
-                self.now, self.keeper, self.dead = end, Side.SERVER, True
+                self.now = end
+                self.die()
                 self.first = most.failure
                 self.record(stage, ordinal, 0, FAILED, most.failure, start)
                 return False
-            self.hold(cap)
-        self._simple(stage, ordinal)
+            self.hold(cap, of_server=True)
+        self.plain_step(stage, ordinal)
         return True
 
     def _passive(self, stage: Stage, ordinal: int, attempt: int) -> Generator[int, None, Failure | None]:
@@ -255,7 +271,7 @@ class Session:
                 self.now = answered
                 self.record(stage, ordinal, attempt, FAILED, world.refusal, start)
                 if not world.refusal[2]:
-                    self.dead, self.keeper = True, Side.SERVER
+                    self.die()
                 return world.refusal
             if world.keeps_port:
                 self.own_port, self.own_since_ns = port, asked

@@ -199,3 +199,17 @@ def test_what_the_model_leaves_open_no_expectation_is_held_to(tmp_path: Path) ->
     assert "active mode" in summary.headline
     assert summary.expectations == []
     assert summary.verdict is Verdict.PASS
+
+
+def test_what_the_model_counts_and_does_not_foretell_is_said_beside_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "closed.yaml"
+    text = re.sub(
+        r"steady: .*", "steady: {executor: constant-sessions, sessions: 2, duration: 2s, flow: download}", DEMO
+    )
+    path.write_text(text.partition("expect:")[0], encoding="utf-8")
+    main(["simulate", str(path), "--no-plots", "--out", str(tmp_path / "out")])
+    told = capsys.readouterr().out
+    assert "not foretold: sessions planned, sessions started, sessions succeeded and" in told
+    assert "a closed load does as many sessions as the two hosts are fast" in told

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ftpstorm.plan.plan import HostFacts, Plan
+from ftpstorm.plan.plan import UNREACHABLE_PAUSE_NS, HostFacts, Plan
 from ftpstorm.records.schema import ABSENT, OPERATIONS, SESSIONS, Table
 from ftpstorm.simulate.events import Simulation
 from ftpstorm.simulate.service import ServiceTimes
@@ -253,15 +253,16 @@ def test_binding_first_has_one_space_for_control_and_data() -> None:
     assert {row["errno"] for row in (*stors, *sessions) if row["class"]} == {98}
 
 
-def test_a_closed_load_whose_sessions_fail_at_once_still_ends() -> None:
+def test_a_closed_load_whose_sessions_fail_at_once_pauses_as_the_engine_does() -> None:
     plan = make_plan(
         steps=["login", {"stor": "1KiB"}],
-        load={"executor": "constant-sessions", "sessions": 2, "duration": "1ms"},
+        load={"executor": "constant-sessions", "sessions": 2, "duration": "2s"},
         client={"bind": "port", "source_addresses": ["127.0.0.1"]},
         host=HostFacts(port_range=(40_000, 40_001)),
     )
     sessions, _ = simulate(plan, INSTANT)
-    assert classes(sessions)["local-ports-exhausted"] > 100
+    assert 2 * NS_PER_S // UNREACHABLE_PAUSE_NS <= classes(sessions)["local-ports-exhausted"] <= 41
+    assert len(sessions) < 50
 
 
 def test_quit_leaves_time_wait_with_the_server_and_its_absence_with_the_client() -> None:

@@ -105,7 +105,8 @@ def test_a_count_that_no_service_time_changes_is_foretold() -> None:
     steps = ["login", {"retr": "small.bin"}, {"think": "5s"}, "quit"]
     found = predict(lab_run(server("aioftp", passive_ports=20), steps=steps, load=burst(30))).expected
     assert found.exhausted is Cause.SERVER_PASSIVE_POOL
-    assert found.failures == {"passive-exhausted": 10}  # each session keeps its port for five seconds
+    # each session keeps its port for five seconds; the others pause, and QUIT finds their connection gone
+    assert found.failures == {"passive-exhausted": 10, "control-lost": 10}
     assert found.sessions.succeeded == 20
 
 
@@ -336,17 +337,55 @@ def test_a_link_adds_its_round_trips() -> None:
     assert far - near == pytest.approx(9 * 0.040, abs=0.001)
 
 
-def test_a_refusal_that_ends_the_control_connection_ends_the_session() -> None:
-    """vsftpd's 500 OOPS: neither a retry nor the next step comes; aioftp's 421 as well, inetutils' 425 not."""
-    executed = {}
+PAUSE: list[Any] = ["login", "pasv-only", {"think": "1s"}, "noop", "quit"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "executed"), [(PAUSE, {"vsftpd": 4, "aioftp": 4, "inetutils-ftpd": 5}),
+                            ([*PAUSE[:2], "noop", "quit"], {"vsftpd": 2, "aioftp": 2, "inetutils-ftpd": 4})]
+)  # fmt: skip
+def test_a_session_notices_after_a_pause_that_a_refusal_ended_its_connection(
+    steps: list[Any], executed: dict[str, int]
+) -> None:
+    """vsftpd's 500 OOPS and aioftp's 421: the pause is waited through, then a command fails; inetutils' 425 is none."""
     for name in ("vsftpd", "aioftp", "inetutils-ftpd"):
         lab = {"sysctls": {"server": {"ip_local_port_range": "40000 40000"}}}
         target = server(name, **({} if name == "inetutils-ftpd" else {"passive_ports": 1}))
-        plan = lab_run(target, lab, steps=["login", "pasv-only", {"think": "1s"}, "quit"], load=burst(2))
+        plan = lab_run(target, lab, steps=steps, load=burst(2))
         rows = [row for table, row in Simulation(plan).rows() if table is SESSIONS]
         assert sorted(row[OUTCOME] for row in rows) == [Outcome.SUCCEEDED, Outcome.FAILED]
-        executed[name] = next(row[EXECUTED] for row in rows if row[OUTCOME] == Outcome.FAILED)
-    assert executed == {"vsftpd": 2, "aioftp": 2, "inetutils-ftpd": 4}
+        assert next(row[EXECUTED] for row in rows if row[OUTCOME] == Outcome.FAILED) == executed[name]
+
+
+def test_a_closed_load_of_refused_sessions_goes_at_the_pace_of_their_pauses() -> None:
+    """Twenty slots on ten ports for 8 s, 2 s each: some 80 sessions, and not as many as the server can refuse."""
+    steps = ["login", "pasv-only", {"think": "2s"}, "quit"]
+    load = {"executor": "constant-sessions", "sessions": 20, "duration": "8s"}
+    rows = list(Simulation(lab_run(server("vsftpd", passive_ports=10), steps=steps, load=load)).rows())
+    outcomes = [row[OUTCOME] for table, row in rows if table is SESSIONS]
+    assert len(outcomes) == 80
+    assert outcomes.count(Outcome.FAILED) >= 40
+
+
+def test_a_retry_finds_the_connection_gone_after_its_wait() -> None:
+    retry = {"retry": {"on": ["any"], "times": 3, "wait": "300ms"}}
+    plan = lab_run(server("aioftp", passive_ports=1), steps=["login", {"retr": "small.bin"}, {"think": "1s"}, "quit"],
+                   load=burst(2))  # fmt: skip
+    document = plan.scenario.model_dump(mode="json", by_alias=True)
+    document["flows"]["flow"]["on_failure"] = retry
+    found = predict(Plan(run_id="run", scenario=Scenario.model_validate(document), host=plan.host)).expected
+    assert found.failures == {"passive-exhausted": 1, "control-lost": 1}
+
+
+def test_the_places_of_a_server_are_free_when_it_has_closed_not_when_the_client_notices() -> None:
+    """One user at a time: the second comes while the first pauses on a connection that the server has closed."""
+    steps = ["login", "pasv-only", {"think": "1s"}, "quit"]
+    lab = {"sysctls": {"server": {"ip_local_port_range": "40000 40000"}}}
+    target = server("aioftp", passive_ports=1, max_clients=2)
+    plan = lab_run(target, lab, steps=steps, load={"executor": "burst", "sessions": 3, "over": "300ms"})
+    found = predict(plan).expected.failures
+    assert found is not None
+    assert "busy-at-greeting" not in found
 
 
 def test_a_rate_that_only_service_times_bound_is_left_open() -> None:
