@@ -19,7 +19,7 @@ from ftpstorm.records.reader import open_run
 from ftpstorm.report.blocks import Member, Subject
 from ftpstorm.report.bootstrap import difference_interval
 from ftpstorm.report.build import summarise
-from ftpstorm.report.compare_figures import Figure, Measured, figures
+from ftpstorm.report.compare_figures import BETWEEN_RUNS, Figure, Measured, figures
 from ftpstorm.report.compare_settings import Setting, changed_settings
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.fail_on import Condition, FailOn, parse_fail_on
@@ -211,7 +211,9 @@ def _warnings(subjects: Sequence[Subject]) -> Iterator[str]:
     if any(len(subject.members) == 1 for subject in subjects):
         yield (
             f"{'each' if all(len(s.members) == 1 for s in subjects) else 'a'} column rests on one run: its "
-            "intervals know how a run varies over time, not how far two runs of the same lie apart"
+            "intervals know how a run varies over time, not how far two runs of the same lie apart; those of its "
+            "latencies are widened by what runs of the same were measured to differ by "
+            f"(p50 {BETWEEN_RUNS[50]:g}-fold, p99 {BETWEEN_RUNS[99]:g}-fold)"
         )
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ftpstorm.errors import ExitCode, UsageError
 from ftpstorm.report.compare import Comparison, compare_runs
-from ftpstorm.report.compare_figures import quantile_interval, wilson
+from ftpstorm.report.compare_figures import Measured, between_runs, quantile_interval, wilson
 from ftpstorm.report.compare_settings import flatten
 from ftpstorm.report.fail_on import parse_fail_on
 from ftpstorm.report.summary import Summary
@@ -63,6 +63,33 @@ def test_a_latency_is_worse_only_by_more_than_runs_differ_anyway(folder: Folder,
     late = replace(AFTER, lateness_ns=lambda k: round((0.1 + later_ms) * 1e6))
     found = compare_runs([folder(replace(AFTER, lateness_ns=lambda k: 100_000)), folder(late)], plots=False)
     assert verdicts(found)["session, p50"] == verdict
+
+
+def test_a_p99_of_single_runs_is_no_verdict_where_a_few_sessions_were_slow(folder: Folder) -> None:
+    """3 ms and 18 ms came of runs of the same scenario: a machine that was busy for moments."""
+    slow = [folder(replace(AFTER, lateness_ns=lambda k, at=at: at * 1_000_000 if k % 50 == 0 else 100_000))  # type: ignore[misc]
+            for at in (2, 8)]  # fmt: skip
+    found = compare_runs(slow, plots=False)
+    assert verdicts(found)["session, p99"] == "no difference shown"
+
+
+def test_a_median_of_single_runs_needs_half_as_much_again_and_one_of_repeats_less(folder: Folder) -> None:
+    """2.2 and 2.78 ms, from one run each: what runs of the same differ by."""
+    before, after = (
+        [folder(replace(AFTER, lateness_ns=lambda k, to=to: round(to * 1e6))) for _ in range(3)]  # type: ignore[misc]
+        for to in (0.88, 1.46)
+    )
+    one = compare_runs([before[0], after[0]], plots=False)
+    row = next(row for row in one.rows if row.quantity == "session, p50")
+    assert [round(value.value or 0, 2) for value in row.values] == [2.2, 2.78]
+    assert row.verdicts == ["no difference shown"]
+    assert verdicts(compare_runs([before, after], plots=False))["session, p50"] == "worse"
+
+
+def test_the_spread_between_runs_has_its_worked_number() -> None:
+    found = between_runs(Measured(value=2, low=1.9, high=2.1), 1.35)
+    assert (found.low, found.high) == pytest.approx((1.475, 2.711), abs=0.001)
+    assert between_runs(Measured(value=2), 1.35) == Measured(value=2)
 
 
 def test_the_other_way_round_is_worse(both: tuple[Path, Path]) -> None:
