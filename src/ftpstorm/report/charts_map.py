@@ -44,6 +44,6 @@ def portmap(evidence: Evidence, summary: Summary) -> Drawing | None:
     ]
     drawn.legend(handles=patches, loc="outside lower right", ncols=4, fontsize=9)
     time_axis(axes, evidence)
-    title = f"{count_of(summary.passive_ports.distinct, 'passive port')} over time; a tick is a data connection"
+    title = f"{count_of(made.ports, 'passive port')} over time; a tick is a data connection"
     axes.set_title(title)
     return Drawing(drawn, title, f"A row for each passive port, a column for each stretch of time. {title}.")

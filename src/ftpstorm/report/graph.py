@@ -80,6 +80,10 @@ class PortMap:
     from_s: float
     to_s: float
     ports_each: int
+    ports: int
+    """How many there are in all rows."""
+    source: str
+    """Where the states come from, in a sentence."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from ftpstorm.report.offered import first_filling
 from ftpstorm.report.plots import bin_width_ns
 from ftpstorm.report.portmap import port_map
 from ftpstorm.report.summary import Summary
-from ftpstorm.report.wording import number, per_second, seconds
+from ftpstorm.report.wording import count_of, number, per_second, seconds
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import FailureClass
 
@@ -115,16 +115,14 @@ def ports_in_time(evidence: Evidence, summary: Summary) -> Graph | None:
     made = port_map(evidence)
     if made is None:
         return None
-    count = summary.passive_ports.distinct
     each = f", {made.ports_each} neighbours in one row" if made.ports_each > 1 else ""
     order = f", given out in {summary.passive_ports.order} order" if summary.passive_ports.order else ""
-    title = f"{number(count)} passive ports over time{order}{each}"
-    source = "the kernel's TIME_WAIT" if made.states[3] == "TIME_WAIT" else "the emulator's own hold, not kernel state"
+    title = f"{count_of(made.ports, 'passive port')} over time{order}{each}"
     return Graph(
         name="portmap",
         title=title,
         alt=f"A row for each passive port, a column for each stretch of time. {title}.",
         port_map=made,
-        note=f"Each cell shows the state that lasted longest in it; a tick marks a data connection, however short. "
-        f"Waiting is {source}.",
+        note="Each cell shows the state that lasted longest in it; a tick marks a data connection, however short. "
+        + made.source,
     )

@@ -16,6 +16,8 @@ from ftpstorm.errors import UsageError
 from ftpstorm.limits.profiles import profile_of
 from ftpstorm.records.reader import Run, open_run
 from ftpstorm.report.build import build_report, build_summary
+from ftpstorm.report.evidence import Evidence
+from ftpstorm.report.portmap import port_map
 from ftpstorm.vocabulary import Cause, Metric, Status, Verdict
 
 DEMO = """
@@ -213,3 +215,29 @@ def test_what_the_model_counts_and_does_not_foretell_is_said_beside_it(
     told = capsys.readouterr().out
     assert "not foretold: sessions planned, sessions started, sessions succeeded and" in told
     assert "a closed load does as many sessions as the two hosts are fast" in told
+
+
+def test_ports_asked_for_and_never_used_listen_on_the_map_until_their_session_ends(tmp_path: Path) -> None:
+    path = tmp_path / "waiting.yaml"
+    steps = "{steps: [login, pasv-only, {think: 3s}, quit]}"
+    text = DEMO.replace("emulator: {passive_ports: 20, hold: {for: 2s}}", "server: {name: vsftpd, passive_ports: 20}")
+    text = (
+        re.sub(r"download: \{steps.*", f"download: {steps}", text).partition("expect:")[0] + "lab: {topology: pair}\n"
+    )
+    path.write_text(re.sub(r"steady: .*", "steady: {executor: burst, sessions: 5, flow: download}", text))
+    drawn = port_map(Evidence(made(path)))
+    assert drawn is not None
+    assert (drawn.ports, len(drawn.cells)) == (20, 20)
+    listening = [row.count("1") / len(row) for row in drawn.cells if "1" in row]
+    assert len(listening) == 5
+    assert min(listening) > 0.9  # of 3 s
+    assert drawn.states[0] == "not known"
+    # Where the server's sockets are dumped each second, the client's word counts until the next dump.
+    folder = next((tmp_path / "out").iterdir())
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "status": "completed"}))
+    drawn = port_map(Evidence(open_run(folder)))
+    assert drawn is not None
+    assert drawn.states[0] == "no socket"
+    listening = [row.count("1") / len(row) for row in drawn.cells if "1" in row]
+    assert listening == pytest.approx([1 / 3] * 5, abs=0.02)
