@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ftpstorm.report.summary import Summary, Transfers
+from ftpstorm.report.summary import Summary, Transfers, telling_limit
 from ftpstorm.report.wording import number, per_second
 
 CLEARLY_ABOVE: Final = 1.05
@@ -35,12 +35,12 @@ def offered_words(transfers: Transfers) -> str:
 
 
 def first_filling(summary: Summary) -> Filling | None:
-    """Return the filling where the mean lies clearly above the binding limit on transfers for that reason, else None.
+    """Return the filling where the mean lies clearly above the limit of what ran out for that reason, else None.
 
     N places carry N + R x t within t, and only for t far longer than the hold is that R.
     """
     transfers = summary.transfers
-    limit = next((limit for limit in summary.limits if limit.binding and limit.counts == "transfers"), None)
+    limit = telling_limit(summary.limits, summary.diagnosis.cause)
     if limit is None or limit.per_s is None or limit.concurrent is None:
         return None
     within = limit.concurrent + limit.per_s * summary.duration_s
