@@ -26,6 +26,7 @@ from ftpstorm.errors import (
     ScenarioError,
     UsageError,
 )
+from ftpstorm.report.opening import opening
 from ftpstorm.report.summary import Failure, Summary, exit_code, read_summary
 from ftpstorm.scenario.loader import dump_scenario
 from ftpstorm.scenario.schema import FAILURE_WORDS, Scenario
@@ -117,7 +118,7 @@ class Result:
         return pyarrow.parquet.read_table(self.folder / f"{name}.parquet")
 
     def __str__(self) -> str:
-        return f"{self.summary.verdict.value}: {self.summary.headline} ({self.folder})"
+        return f"{opening(self.summary)}: {self.summary.headline} ({self.folder})"
 
 
 def load(folder: Path | str) -> Result:

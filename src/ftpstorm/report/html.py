@@ -19,9 +19,9 @@ from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.graph import tables, to_json
 from ftpstorm.report.graphs import draw_graphs, time_to_ns
 from ftpstorm.report.marks import marks
-from ftpstorm.report.summary import Summary, verdict_shown
+from ftpstorm.report.opening import meaning, opening
+from ftpstorm.report.summary import Summary
 from ftpstorm.report.wording import DASH, count_of, errno_words, milliseconds, number, per_second, percent
-from ftpstorm.vocabulary import Verdict
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from ftpstorm.report.plots import Picture
 
 PAGE: Final = "report.html"
-
-VERDICTS: Final = {
-    "pass": "Passed: everything that the scenario demands held.",
-    "interrupted": "Interrupted: what the scenario demands held so far; whether it would have to the end is not known.",
-    "fail": "Failed: a threshold or an expectation did not hold.",
-    "invalid": "Invalid: this run proves nothing about the server.",
-}
 
 
 def environment() -> Environment:
@@ -72,8 +65,8 @@ def page(evidence: Evidence, summary: Summary, pictures: Sequence[Picture]) -> s
             scripts=scripts,
             script_sources=" ".join(f"'{source_hash(script)}'" for script in scripts),
             styles=asset("uplot.min.css") + asset("page.css"),
-            verdict=verdict_shown(summary),
-            verdict_text=_verdict_text(summary),
+            opening=opening(summary),
+            opening_means=meaning(summary),
             scenario_text=evidence.run.scenario_text or json.dumps(evidence.plan.to_json()["scenario"], indent=2),
             rerun=again(summary, evidence.run.folder),
             settings=settings(evidence),
@@ -81,13 +74,6 @@ def page(evidence: Evidence, summary: Summary, pictures: Sequence[Picture]) -> s
             marks=marks(evidence.plan.scenario, evidence.status),
         )
     )
-
-
-def _verdict_text(summary: Summary) -> str:
-    shown = verdict_shown(summary)
-    if shown == Verdict.PASS.value and not (summary.expectations or summary.thresholds):
-        return "Passed: the scenario demands nothing (no `expect`, no `thresholds`), so nothing could fail."
-    return VERDICTS[shown]
 
 
 def asset(name: str) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
 
+from ftpstorm.report.opening import UNJUDGED, meaning, opening
 from ftpstorm.report.summary import Check, Summary
 from ftpstorm.report.wording import number
 from ftpstorm.vocabulary import Status, Verdict
@@ -36,7 +37,9 @@ def junit_xml(summary: Summary) -> bytes:
         "time": f"{summary.duration_s:.3f}",
     }
     suites = _element(None, "testsuites", name="ftpstorm", **counts)
-    skipped = not invalid and summary.status is Status.INTERRUPTED
+    word = opening(summary)
+    interrupted = not invalid and summary.status is Status.INTERRUPTED
+    skipped = interrupted or word in UNJUDGED
     suite = _element(
         suites, "testsuite", name=name, timestamp=summary.started_at[:19], skipped=str(int(skipped)), **counts
     )
@@ -60,7 +63,7 @@ def junit_xml(summary: Summary) -> bytes:
         error = _element(run, "error", message="; ".join(summary.verdict_reasons), type="invalid")
         error.text = _clean("\n".join(summary.verdict_reasons))
     elif skipped:
-        _element(run, "skipped", message="the run was interrupted")
+        _element(run, "skipped", message="the run was interrupted" if interrupted else meaning(summary))
     for kind, check in cases:
         _case(suite, summary, kind, check)
     _element(suite, "system-out").text = _clean(summary.headline)

@@ -12,17 +12,17 @@ from typing import Final
 
 from ftpstorm.errors import UsageError
 from ftpstorm.report.offered import filling_words, offered_words
-from ftpstorm.report.summary import Check, Failure, Summary, Transfers, carried_of_limit, verdict_shown
+from ftpstorm.report.opening import UNJUDGED, meaning, opening
+from ftpstorm.report.summary import Check, Failure, Summary, Transfers, carried_of_limit
 from ftpstorm.report.wording import DASH, errno_words, milliseconds, number, per_second, percent
 from ftpstorm.vocabulary import LATENCY_PHASES, Status
 
 MARKDOWN: Final = "summary.md"
 FAILURES_SHOWN: Final = 10
 SYMBOLS: Final = {
-    "pass": "\N{WHITE HEAVY CHECK MARK}",
-    "fail": "\N{CROSS MARK}",
-    "invalid": "\N{WARNING SIGN}",
-    "interrupted": "\N{WARNING SIGN}",
+    "good": "\N{WHITE HEAVY CHECK MARK}",
+    "bad": "\N{CROSS MARK}",
+    "odd": "\N{WARNING SIGN}",
 }
 
 _SPECIAL: Final = str.maketrans({character: f"\\{character}" for character in r"\`*_[]<>|#~&"})
@@ -55,13 +55,15 @@ def append_markdown(path: Path, summary: Summary) -> None:
 
 def _lines(summary: Summary) -> Iterator[str]:
     name = summary.scenario + (f" ({summary.variant})" if summary.variant else "")
-    verdict = verdict_shown(summary)
-    yield f"## {SYMBOLS[verdict]} {_text(name)}: {verdict.upper()}"
+    word = opening(summary)
+    yield f"## {SYMBOLS[word.tone]} {_text(name)}: {word.upper()}"
     yield ""
     yield f"**{_text(summary.headline)}**"
     yield ""
     for reason in summary.verdict_reasons:
         yield f"- {_text(reason)}"
+    if word in UNJUDGED:
+        yield f"- {_text(meaning(summary))}"
     if summary.stop_reason or summary.status is not Status.COMPLETED:
         yield f"- {summary.status.value}: {_text(summary.stop_reason or 'no reason on record')}"
     yield ""
@@ -112,7 +114,7 @@ def _checks(summary: Summary) -> Iterator[str]:
     if checks:
         rows = (
             (
-                SYMBOLS["pass" if check.ok else "fail"] + (" ok" if check.ok else " failed"),
+                SYMBOLS["good" if check.ok else "bad"] + (" ok" if check.ok else " failed"),
                 kind,
                 _code(f"{check.name} {check.condition}"),
                 _measured(check),

@@ -380,15 +380,6 @@ class Summary(SummaryModel):
         return sum(failure.count for failure in self.failures if failure.class_ == failure_class)
 
 
-def verdict_shown(summary: Summary) -> str:
-    """Return the word that a person reads first: the verdict, but ``interrupted`` for a pass of a part of the plan.
-
-    What held until somebody stopped the run need not have held to its end: a green "pass" would say more than is known.
-    """
-    passed_so_far = summary.status is Status.INTERRUPTED and summary.verdict is Verdict.PASS
-    return Status.INTERRUPTED.value if passed_so_far else summary.verdict.value
-
-
 AnyLimit = TypeVar("AnyLimit", Limit, LimitRow)
 
 

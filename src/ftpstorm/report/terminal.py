@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ftpstorm.report.offered import filling_words, offered_words
-from ftpstorm.report.summary import Check, Summary, carried_of_limit, verdict_shown
+from ftpstorm.report.opening import UNJUDGED, meaning, opening
+from ftpstorm.report.summary import Check, Summary, carried_of_limit
 from ftpstorm.report.wording import count_of, errno_words, milliseconds, number, per_second, percent
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
     from rich.table import Table
 
-STYLES: Final = {"pass": "bold green", "fail": "bold red", "invalid": "bold yellow", "interrupted": "bold yellow"}
+STYLES: Final = {"good": "bold green", "bad": "bold red", "odd": "bold yellow"}
 PHASES_SHOWN: Final = ("control_connect", "login", "passive", "data_connect", "transfer", "session")
 FAILURES_SHOWN: Final = 8
 
@@ -22,12 +23,13 @@ def summary_table(summary: Summary) -> Group:
     from rich.console import Group
     from rich.text import Text
 
-    shown = verdict_shown(summary)
-    opening = Text.assemble(
-        (f" {shown.upper()} ", f"{STYLES[shown]} reverse"), " ", (summary.headline, "bold"), overflow="fold"
-    )
-    parts: list[RenderableType] = [opening]
-    parts += [Text(f"  - {reason}", style=STYLES[shown]) for reason in summary.verdict_reasons]
+    word = opening(summary)
+    style = STYLES[word.tone]
+    first = Text.assemble((f" {word.upper()} ", f"{style} reverse"), " ", (summary.headline, "bold"), overflow="fold")
+    parts: list[RenderableType] = [first]
+    parts += [Text(f"  - {reason}", style=style) for reason in summary.verdict_reasons]
+    if word in UNJUDGED:
+        parts.append(Text(f"  - {meaning(summary)}", style=style))
     parts += [Text(), _figures(summary)]
     if summary.failures:
         parts.append(_failures(summary))

@@ -40,6 +40,7 @@ STORIES = {
     "fails": Story(duration_s=2, thresholds={"login": "max<1us"}),
     "invalid": Story(duration_s=2, counts_off={"connects": 3}),
     "interrupted": Story(duration_s=2, status="interrupted", until_s=1),
+    "not judged": Story(duration_s=2, expect=None, thresholds={}),
 }
 
 

@@ -166,7 +166,12 @@ def test_a_rate_that_could_not_be_measured_is_no_share_of_the_limit(judge: Judge
 @pytest.mark.parametrize(
     ("story", "said"),
     [
-        (Story(duration_s=2, expect=None, thresholds={}), "the scenario demands nothing"),
+        (Story(duration_s=2, expect=None, thresholds={}), '<span class="verdict odd">not judged</span>'),
+        (Story(duration_s=2, ports=400, expect=None, thresholds={}), "Passed: the scenario demands nothing"),
+        (
+            Story(duration_s=2, status="stopped-early", until_s=1, expect=None, thresholds={}),
+            '<span class="verdict odd">stopped early</span>',
+        ),
         (Story(duration_s=2), "everything that the scenario demands held"),
         (Story(duration_s=2, status="interrupted", until_s=1), "Interrupted: what the scenario demands held so far"),
     ],

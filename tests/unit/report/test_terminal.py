@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
@@ -10,8 +12,10 @@ from rich.console import Console
 from ftpstorm.report.build import summarise
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.html import VERDICTS
+from ftpstorm.errors import ExitCode
+from ftpstorm.report.junit import junit_xml
 from ftpstorm.report.markdown import markdown
-from ftpstorm.report.summary import Summary, carried_of_limit, verdict_shown
+from ftpstorm.report.summary import Summary, carried_of_limit, exit_code
 from ftpstorm.report.terminal import summary_table
 from ftpstorm.report.wording import per_second
 from ftpstorm.vocabulary import FailureClass, Phase, Verdict
@@ -33,7 +37,6 @@ def test_a_run_that_somebody_stopped_does_not_open_with_pass(judge: Judge) -> No
     assert summary.verdict is Verdict.PASS
     assert drawn(summary).startswith(" INTERRUPTED ")
     assert ": INTERRUPTED" in markdown(summary).splitlines()[0]
-    assert verdict_shown(summary) in VERDICTS
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,37 @@ def test_a_run_that_somebody_stopped_does_not_open_with_pass(judge: Judge) -> No
 )
 def test_any_other_run_opens_with_its_verdict(judge: Judge, story: Story, word: str) -> None:
     assert drawn(judge(story)).startswith(f" {word.upper()} ")
+
+
+DEMANDS_NOTHING = Story(duration_s=2, ports=400, expect=None, thresholds={})
+REFUSED = Fault(FailureClass.CONTROL_CONNECT_REFUSED, Phase.CONTROL_CONNECT, errno=111)
+NOT_FOUND = Fault(FailureClass.FILE_ERROR, Phase.FIRST_BYTE, code=550, text="550 No such file.", survived=True)
+
+
+@pytest.mark.parametrize(
+    ("story", "word"),
+    [
+        (DEMANDS_NOTHING, "pass"),
+        (replace(DEMANDS_NOTHING, fault=lambda k, _: REFUSED), "not judged"),
+        (replace(DEMANDS_NOTHING, fault=lambda k, _: NOT_FOUND), "not judged"),
+        (replace(DEMANDS_NOTHING, fault=lambda k, _: NOT_FOUND if k == 3 else None), "not judged"),
+        (replace(DEMANDS_NOTHING, dropped=frozenset(range(194))), "not judged"),
+        (replace(DEMANDS_NOTHING, status="stopped-early", until_s=1), "stopped early"),
+        (replace(DEMANDS_NOTHING, status="stopped-early", until_s=1, fault=lambda k, _: REFUSED), "stopped early"),
+        (Story(duration_s=2, status="stopped-early", until_s=1), "pass"),
+    ],
+)
+def test_where_nothing_is_demanded_what_did_not_go_well_is_no_pass(judge: Judge, story: Story, word: str) -> None:
+    summary = judge(story)
+    assert (summary.verdict, exit_code(summary)) == (Verdict.PASS, ExitCode.PASS)
+    first, second = drawn(summary).splitlines()[0], " ".join(drawn(summary).split())
+    assert first.startswith(f" {word.upper()} ")
+    assert ("the scenario demands nothing" in second) == (word != "pass")
+    assert f": {word.upper()}" in markdown(summary).splitlines()[0]
+    run = next(ET.fromstring(junit_xml(summary)).iter("testcase"))  # noqa: S314 - our own text
+    skipped = run.find("skipped")
+    assert (skipped is None) == (word == "pass")
+    assert skipped is None or word in skipped.attrib["message"].lower()
 
 
 def test_a_run_of_which_nothing_is_demanded_says_so(judge: Judge) -> None:
