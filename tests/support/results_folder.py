@@ -60,6 +60,8 @@ class Fault:
     survived: bool | None = False
     after_ns: int = NS_PER_MS
     """How long the phase took until it failed."""
+    then: tuple[Fault, ...] = ()
+    """What fails after a login that failed, in the steps of the flow that go on without it."""
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,9 @@ def _session(story: Story, worker: _Worker, pool: _Pool, k: int, due: int) -> No
         operations += 1
         failed += first is not None
         _operation(worker, k, 0, Operation.LOGIN, first, [login_start, *[ABSENT] * 4, now], code=230)
+        for ordinal, later in enumerate(first.then if first else (), 1):
+            operations, failed, begin, now = operations + 1, failed + 1, now, now + later.after_ns
+            _operation(worker, k, ordinal, Operation.RETR, later, [begin, *[ABSENT] * 4, now])
     elif first.failure is FailureClass.LOCAL_PORTS_EXHAUSTED:
         connects = 0
     if first is None:

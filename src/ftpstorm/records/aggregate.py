@@ -160,6 +160,24 @@ def _add_addresses(part: Array, failed: Array, sessions: Array) -> None:
     part["unconnected"] = ~control & (failed["passive_port"] == 0)
 
 
+def after_failed_login(found: Failures, sessions: Array) -> npt.NDArray[np.bool_]:
+    """Return which failures came after the login of their session had failed for good, in steps that went on."""
+    data = found.data
+    key = data["load"].astype(np.uint64) << np.uint64(32) | data["session"]
+    at_login = np.flatnonzero(data["phase"] == Phase.LOGIN)
+    never = sessions[(sessions["login_ns"] == ABSENT) & (sessions["start_ns"] != ABSENT)]
+    never_in = never["load"].astype(np.uint64) << np.uint64(32) | never["session"]
+    at_login = at_login[np.isin(key[at_login], never_in)]
+    _, last = np.unique(key[at_login][::-1], return_index=True)  # of several attempts the last one
+    last = at_login[len(at_login) - 1 - last]
+    order = np.argsort(key[last])
+    later: npt.NDArray[np.bool_] = np.zeros(len(data), bool)
+    if len(last):
+        nearest = last[order][np.minimum(np.searchsorted(key[last][order], key), len(last) - 1)]
+        later = (key[nearest] == key) & (np.arange(len(data)) > nearest)
+    return later
+
+
 @dataclass(frozen=True, slots=True)
 class FailureGroup:
     """Failures alike in class, phase, code and errno. `survived` and `unknown` count what became of control."""
@@ -171,12 +189,14 @@ class FailureGroup:
     count: int
     survived: int
     unknown: int
+    consequences: int
+    """How many of them followed from a login that had failed."""
     first: int
     """Index of the first of them in `Failures.data`."""
 
 
-def failure_groups(found: Failures) -> list[FailureGroup]:
-    """Group failures by class, phase, code and errno, the largest group first."""
+def failure_groups(found: Failures, sessions: Array) -> list[FailureGroup]:
+    """Group failures by class, phase, code and errno, the largest group first, consequences of others last."""
     data = found.data
     if not len(data):
         return []
@@ -187,6 +207,7 @@ def failure_groups(found: Failures) -> list[FailureGroup]:
     _, first, inverse, count = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
     survived = np.bincount(inverse, weights=data["control_survived"] == 1, minlength=len(first))
     unknown = np.bincount(inverse, weights=data["control_survived"] == -1, minlength=len(first))
+    consequences = np.bincount(inverse, weights=after_failed_login(found, sessions), minlength=len(first))
     groups = [
         FailureGroup(
             FailureClass(int(row["class"])),
@@ -196,11 +217,15 @@ def failure_groups(found: Failures) -> list[FailureGroup]:
             int(count[i]),
             int(survived[i]),
             int(unknown[i]),
+            int(consequences[i]),
             int(first[i]),
         )
         for i, row in enumerate(data[first])
     ]
-    return sorted(groups, key=lambda group: (-group.count, group.failure, group.code, group.errno))
+    return sorted(
+        groups,
+        key=lambda group: (group.consequences - group.count, -group.count, group.failure, group.code, group.errno),
+    )
 
 
 @dataclass(frozen=True, slots=True)

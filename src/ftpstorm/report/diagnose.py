@@ -91,7 +91,9 @@ def _accounted(evidence: Evidence, findings: list[tuple[Cause, Finding]]) -> int
         if finding.explains:
             together |= finding.explained
     session = rows["load"].astype(np.int64) << 32 | rows["session"]
-    followed = np.isin(session, session[together]) & (rows["class"] == FailureClass.CONTROL_LOST)
+    followed = np.isin(session, session[together]) & (
+        (rows["class"] == FailureClass.CONTROL_LOST) | evidence.consequences
+    )
     return int(np.count_nonzero(together | followed))
 
 

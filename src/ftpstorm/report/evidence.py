@@ -150,6 +150,11 @@ class Evidence:
         pairs = ((FailureClass(int(n)), int(c)) for n, c in zip(numbers, counts, strict=True))
         return dict(sorted(pairs, key=lambda pair: -pair[1]))
 
+    @cached_property
+    def consequences(self) -> npt.NDArray[np.bool_]:
+        """Which failures came after their session's login had failed: what they say is that nobody was logged in."""
+        return aggregate.after_failed_login(self.failures, self.started)
+
     def count(self, *classes: FailureClass) -> int:
         """Return how many failures are of these classes."""
         return sum(self.failure_counts.get(failure, 0) for failure in classes)
@@ -158,9 +163,10 @@ class Evidence:
         """Return how many sessions (or rows of `rows`) ended so."""
         return int(np.count_nonzero((self.sessions if rows is None else rows)["outcome"] == outcome))
 
-    def quoted_reply(self, *classes: FailureClass) -> str:
-        """Return the reply text that failures of these classes carried most often, in quotes; "" where none did."""
-        texts = self.failures.of(*classes)["text"]
+    def quoted_reply(self, *classes: FailureClass, of: npt.NDArray[np.bool_] | None = None) -> str:
+        """Return the reply text that most failures of these classes (or those that `of` marks) carried, in quotes;
+        "" where none did."""
+        texts = (self.failures.of(*classes) if of is None else self.failures.data[of])["text"]
         texts = texts[texts != 0]
         return f'"{self.failures.texts[int(np.bincount(texts).argmax())]}"' if len(texts) else ""
 

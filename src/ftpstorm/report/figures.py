@@ -101,7 +101,7 @@ def transfers_of(evidence: Evidence) -> Transfers:
 
 def failures_of(evidence: Evidence) -> list[Failure]:
     """Return the failures in groups, the largest first, each with its first as an example."""
-    return [_failure(evidence, group) for group in aggregate.failure_groups(evidence.failures)]
+    return [_failure(evidence, group) for group in aggregate.failure_groups(evidence.failures, evidence.started)]
 
 
 def _failure(evidence: Evidence, group: FailureGroup) -> Failure:
@@ -114,6 +114,7 @@ def _failure(evidence: Evidence, group: FailureGroup) -> Failure:
         count=group.count,
         control_survived=group.survived,
         control_unknown=group.unknown,
+        consequences=group.consequences,
         limit_scope=_SCOPES.get(group.failure, "server"),
         first_at_s=int(row["t_ns"]) / NS_PER_S,
         example=_example(evidence, row),

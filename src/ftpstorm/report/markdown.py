@@ -145,9 +145,12 @@ def _failures(summary: Summary) -> Iterator[str]:
 
 
 def _example(failure: Failure) -> str:
+    what = errno_words(failure.errno) if failure.errno else ""
     if failure.example.reply:
-        return _code(failure.example.reply)
-    return errno_words(failure.errno) if failure.errno else ""
+        what = _code(failure.example.reply)
+    if failure.consequences:
+        what += f" ({number(failure.consequences)} of them after a login that failed)"
+    return what.strip()
 
 
 def _latencies(summary: Summary) -> Iterator[str]:

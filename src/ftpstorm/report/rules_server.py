@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ftpstorm.limits.servers import SERVERS
 from ftpstorm.records import aggregate
 from ftpstorm.records.reader import Readings
 from ftpstorm.records.schema import ABSENT
 from ftpstorm.report.evidence import Evidence
-from ftpstorm.report.finding import Against, Finding, Sign
+from ftpstorm.report.finding import Against, Finding, Mask, Sign
 from ftpstorm.report.remedies import remedies
 from ftpstorm.report.rules_path import ONE_ADDRESS
 from ftpstorm.report.summary import Generator
 from ftpstorm.report.testimony import OVERFLOWS, failed_as, greeted, greeted_after, listener_stood, moved
 from ftpstorm.report.wording import count_of, seconds
 from ftpstorm.units import NS_PER_S
-from ftpstorm.vocabulary import Cause, Metric, Side
+from ftpstorm.vocabulary import Cause, Metric, Phase, Side
 from ftpstorm.vocabulary import FailureClass as F
 
 
@@ -69,30 +70,51 @@ def server_connection_cap(evidence: Evidence, generator: Generator) -> Finding |
 
 
 def login_refused(evidence: Evidence, generator: Generator) -> Finding | Against | None:
-    """The server answers, and refuses the account."""
-    failed = evidence.count(F.AUTH_FAILED)
-    if not failed:
-        logged_in = int(np.count_nonzero(evidence.started["login_ns"] != ABSENT))
-        return Against((f"all {count_of(logged_in, 'login')} were accepted",)) if logged_in else None
-    first_ns = evidence.first_ns(F.AUTH_FAILED)
-    reply = evidence.quoted_reply(F.AUTH_FAILED)
-    signs = [Sign("signature", f"{count_of(failed, 'login')} were refused: {reply or 'no text'}")]
+    """The server answers, and refuses the account, or wants one first."""
+    explained = failed_as(evidence, F.AUTH_FAILED) & ~evidence.consequences
     logged_in = int(np.count_nonzero(evidence.started["login_ns"] != ABSENT))
+    if not explained.any():
+        return Against((f"all {count_of(logged_in, 'login')} were accepted",)) if logged_in else None
+    at_login = explained & (evidence.failures.data["phase"] == Phase.LOGIN)
+    meant = at_login if at_login.any() else explained
+    first_ns = int(evidence.failures.data["t_ns"][meant][0])
+    reply = evidence.quoted_reply(of=meant) or "no text"
+    if at_login.any():
+        told = f"{count_of(_sessions_of(evidence, at_login), 'session')} were refused the login: {reply}"
+    else:
+        told = f"{count_of(int(np.count_nonzero(explained)), 'request')} were refused for want of a login: {reply}"
+    signs = [Sign("signature", told)]
     signs.append(
         Sign("records", "not one session could log in")
         if not logged_in
         else Sign("signature", f"{count_of(logged_in, 'other session')} could log in")
     )
+    followed = np.isin(_session_keys(evidence), _session_keys(evidence)[at_login]) & evidence.consequences
+    if followed.any():
+        count, said = int(np.count_nonzero(followed)), evidence.quoted_reply(of=followed)
+        also = f", most of them with {said}" if said else ""
+        signs.append(Sign("signature", f"{count_of(count, 'failure')} followed in their later steps{also}"))
     user = evidence.plan.scenario.target.user
     return Finding(
         signs=tuple(signs),
-        sentence=f"The server refuses the login of user '{user}' from {seconds(first_ns or 0)} on ({reply}); "
+        sentence=f"The server refuses the login of user '{user}' from {seconds(first_ns)} on ({reply}); "
         + ("the right user and password" if not logged_in else "an account without that restriction")
         + " would lift it.",
-        explained=failed_as(evidence, F.AUTH_FAILED),
+        explained=explained,
         fixes=remedies(evidence, Cause.LOGIN_REFUSED, None),
         would_settle=("the server's log for these logins",),
     )
+
+
+def _session_keys(evidence: Evidence) -> npt.NDArray[np.int64]:
+    rows = evidence.failures.data
+    keys: npt.NDArray[np.int64] = rows["load"].astype(np.int64) << 32 | rows["session"]
+    return keys
+
+
+def _sessions_of(evidence: Evidence, failures: Mask) -> int:
+    """Return of how many sessions these failures are."""
+    return len(np.unique(_session_keys(evidence)[failures]))
 
 
 _NO_ANSWER: Final = (F.CONTROL_CONNECT_REFUSED, F.CONTROL_CONNECT_TIMEOUT, F.UNREACHABLE, F.CONTROL_CONNECT_RESET)

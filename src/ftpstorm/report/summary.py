@@ -109,6 +109,8 @@ class Failure(SummaryModel):
     """How many of them control survived."""
     control_unknown: int
     """How many of them nobody could tell for."""
+    consequences: int = 0
+    """How many of them came after the login of their session had failed, in steps that went on without it."""
     limit_scope: str
     """Whose limit it shows: server, client, network or none."""
     first_at_s: float

@@ -80,6 +80,8 @@ def _failures(summary: Summary) -> Table:
     made = _table(("failures", "left"), ("count", "right"), ("control survived", "right"), ("example", "left"))
     for failure in summary.failures[:FAILURES_SHOWN]:
         what = failure.example.reply or (errno_words(failure.errno) if failure.errno else failure.phase)
+        if failure.consequences:
+            what += f" ({number(failure.consequences)} of them after a login that failed)"
         made.add_row(failure.class_, number(failure.count), number(failure.control_survived), what)
     rest = summary.failures[FAILURES_SHOWN:]
     if rest:

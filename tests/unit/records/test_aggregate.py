@@ -65,7 +65,7 @@ def test_each_failure_counts_once_whether_inside_or_outside_an_operation(tmp_pat
         tmp_path, Story(duration_s=1, ports=10, fault=lambda k, _: refused if k == 3 else busy if k == 4 else None)
     )
     found = aggregate.failures(run.sessions, run.operations)
-    groups = {group.failure: group for group in aggregate.failure_groups(found)}
+    groups = {group.failure: group for group in aggregate.failure_groups(found, run.sessions.data)}
     assert {failure: group.count for failure, group in groups.items()} == {
         FailureClass.PASSIVE_EXHAUSTED: 97 - 10 - 2,
         FailureClass.CONTROL_CONNECT_REFUSED: 1,
@@ -114,5 +114,5 @@ def test_dropped_sessions_are_excluded_from_session_latency_and_have_no_lateness
 def test_an_empty_run_aggregates_to_nothing(tmp_path: Path) -> None:
     run = read(tmp_path, Story(duration_s=1, until_s=0.0))
     found = aggregate.failures(run.sessions, run.operations)
-    assert aggregate.failure_groups(found) == []
+    assert aggregate.failure_groups(found, run.sessions.data) == []
     assert len(aggregate.success_instants(aggregate.transfers(run.operations.data))) == 0

@@ -125,6 +125,44 @@ def test_refused_logins_are_named_with_the_user_but_no_password(judge: Judge) ->
     assert "530 Login incorrect." in summary.headline
 
 
+AFTERWARDS = Fault(F.AUTH_FAILED, Phase.PASSIVE, 530, text="530 Log in with USER and PASS first.", survived=True)
+
+
+def test_what_fails_after_a_refused_login_is_told_as_its_consequence(judge: Judge) -> None:
+    closed = Fault(F.CONTROL_LOST, Phase.PASSIVE, survived=False)
+    refused = Fault(
+        F.AUTH_FAILED, Phase.LOGIN, 530, text="530 Authentication failed.", survived=True,
+        then=(AFTERWARDS, AFTERWARDS, closed),
+    )  # fmt: skip
+    summary = judge(replace(WIDE, fault=lambda k, _: refused if k >= 100 else None))
+    sessions = summary.sessions.failed
+    assert summary.diagnosis.cause == "login-refused"
+    assert '("530 Authentication failed.")' in summary.headline
+    signs = summary.diagnosis.evidence
+    assert signs[0] == f'{sessions:,} sessions were refused the login: "530 Authentication failed."'
+    assert f"{3 * sessions:,} failures followed in their later steps" in " ".join(signs)
+    assert summary.diagnosis.failures == sessions
+    assert not summary.others
+    rows = [(failure.phase, failure.count, failure.consequences) for failure in summary.failures]
+    assert rows == [("login", sessions, 0), ("passive", 2 * sessions, 2 * sessions), ("passive", sessions, sessions)]
+
+
+def test_what_follows_a_login_that_was_busy_is_no_refused_account(judge: Judge) -> None:
+    busy = Fault(
+        F.BUSY_AT_LOGIN, Phase.LOGIN, 530, text="530 Sorry, too many users.", survived=True,
+        then=(AFTERWARDS, AFTERWARDS),
+    )  # fmt: skip
+    summary = judge(replace(WIDE, fault=lambda k, _: busy if k % 2 else None))
+    assert (summary.diagnosis.cause, summary.others) == ("server-connection-cap", [])
+
+
+def test_a_server_that_wants_a_login_first_is_told_by_what_it_refused(judge: Judge) -> None:
+    summary = judge(replace(WIDE, fault=always(AFTERWARDS)))
+    assert summary.diagnosis.cause == "login-refused"
+    assert "refused for want of a login: " in summary.diagnosis.evidence[0]
+    assert all(failure.consequences == 0 for failure in summary.failures)
+
+
 def test_the_generators_own_ports_are_named_with_a_witness_only_if_they_were_full(judge: Judge) -> None:
     out = Fault(F.LOCAL_PORTS_EXHAUSTED, Phase.CONTROL_CONNECT, errno=99)
     diagnosis = judge(replace(WIDE, fault=from_second(1.0, out))).diagnosis

@@ -88,6 +88,15 @@ def test_a_run_of_which_nothing_is_demanded_says_so(judge: Judge) -> None:
     assert "nothing demanded" not in drawn(judge(Story(duration_s=2)))
 
 
+def test_what_follows_a_refused_login_says_so_beside_its_count(judge: Judge) -> None:
+    after = Fault(FailureClass.AUTH_FAILED, Phase.PASSIVE, 530, text="530 Log in first.", survived=True)
+    refused = Fault(FailureClass.AUTH_FAILED, Phase.LOGIN, 530, text="530 No.", survived=True, then=(after, after))
+    summary = judge(replace(DEMANDS_NOTHING, fault=lambda k, _: refused))
+    for text in (drawn(summary), markdown(summary)):
+        assert "after a login that failed" in text
+        assert text.index("530 No.") < text.index("530 Log in first.")
+
+
 def test_an_errno_is_shown_with_its_name(judge: Judge) -> None:
     refused = Fault(FailureClass.CONTROL_CONNECT_REFUSED, Phase.CONTROL_CONNECT, errno=111)
     summary = judge(Story(duration_s=2, ports=200, expect=None, fault=lambda k, _: refused if k == 10 else None))
