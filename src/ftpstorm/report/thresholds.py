@@ -200,8 +200,7 @@ def _of_values(population: Population, expression: Expression, load_s: float) ->
 
 
 def _same_unit(expression: Expression, unit: str) -> None:
-    # A rate may be compared with a plain number: `rate>=97` can mean nothing but a second.
-    if expression.unit != unit and not (unit == "/s" and expression.unit == ""):
+    if expression.unit != unit:
         wanted = {"ns": "a duration such as 50ms", "/s": "a rate such as 97/s", "": "a plain number"}[unit]
         raise NotMeasurableError(f"{expression.text}: compare this with {wanted}")
 

@@ -161,7 +161,9 @@ def _threshold_tags_exist(document: Document) -> Iterator[Problem]:
         "class": (list(FAILURE_WORDS), "failure classes"),
         "outcome": ([word for word in Outcome.words() if word != "none"], "outcomes"),
     }
-    for text in mapping_at(document, "thresholds"):
+    places: list[tuple[KeyPath, str]] = [(("thresholds", text), text) for text in mapping_at(document, "thresholds")]
+    places += [(("search", "accept", text), text) for text in mapping_at(document, "search", "accept")]
+    for place, text in places:
         try:
             selector = parse_metric(text)
         except ValueError:
@@ -170,7 +172,12 @@ def _threshold_tags_exist(document: Document) -> Iterator[Problem]:
             words, kind = known[tag]
             if value not in words:
                 message, hint = f"tag {tag}:{value} names none of the {kind}", did_you_mean(value, words, kind)
-                yield document.problem(("thresholds", text), message, hint, at_key=True)
+                yield document.problem(place, message, hint, at_key=True)
+            elif selector.name == "session" and tag != "load" and (tag, value) != ("outcome", "succeeded"):
+                message = f"`session` is how long sessions took that succeeded: {tag}:{value} leaves none of them"
+                counted = "dropped" if value == "dropped" else f"sessions{{{tag}:{value}}}"
+                hint = f"how many there are is {counted}, such as share<0.01 or count==0"
+                yield document.problem(place, message, hint, at_key=True)
 
 
 def _addresses(document: Document) -> Iterator[Problem]:

@@ -84,6 +84,11 @@ def parse_expression(text: str) -> Expression:
     if percentile is None and match["what"] not in AGGREGATIONS:
         raise ValueError(f"{match['what']!r} is no aggregation; use p(N), {', '.join(AGGREGATIONS)}")
     value, unit = _value(match["value"])
+    if match["what"] == "rate" and unit != "/s":
+        raise ValueError(
+            f"{text!r}: a rate is events in a time and needs its unit, such as {match['what']}{match['op']}97/s; "
+            f"a part of all, from 0 to 1, is a share: share{match['op']}{match['value'] if not unit else '0.01'}"
+        )
     return Expression(text, "p" if percentile is not None else match["what"], percentile, match["op"], value, unit)
 
 

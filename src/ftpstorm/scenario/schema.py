@@ -40,7 +40,7 @@ def _failure_name(text: str) -> str:
 
 
 def _count_condition(text: str) -> str:
-    if parse_expression(text).aggregation != "count":
+    if re.match(r"\s*rate\b", text) or parse_expression(text).aggregation != "count":
         raise ValueError("a condition on failures is on `count`; write one such as count>0")
     return text
 

@@ -26,6 +26,9 @@ def test_the_long_form_reads_and_is_written_back() -> None:
         ('{session: {threshold: "p(199)<1s", abort_on_fail: true}}', "thresholds.session.threshold: p(199)"),
         ('{session: {threshold: "p(99)<1s", abort_on_fial: true}}', "did you mean 'abort_on_fail'?"),
         ('{session: {threshold: "p(99)<1s", delay_abort_eval: 10s}}', "of no use without `abort_on_fail: true`"),
+        ('{failures: "rate<0.01"}', "a part of all, from 0 to 1, is a share: share<0.01"),
+        ('{"session{outcome:failed}": "p(95)<1s"}', "`session` is how long sessions took that succeeded"),
+        ('{"session{class:auth-failed}": "p(95)<1s"}', "how many there are is sessions{class:auth-failed}"),
         ("{session: {abort_on_fail: true}}", "key 'threshold' is required"),
     ],
 )
@@ -33,6 +36,17 @@ def test_a_wrong_one_is_told_where_and_what(text: str, told: str) -> None:
     with pytest.raises(ScenarioError) as raised:
         load_text(_with(text), "x.yaml")
     assert told in str(raised.value)
+
+
+def test_the_metrics_of_a_search_are_held_to_the_same() -> None:
+    text = _with("{}") + 'search: {range: [10/s, 20/s], accept: {"session{outcome:failed}": "p(95)<1s"}}\n'
+    with pytest.raises(ScenarioError) as raised:
+        load_text(text, "x.yaml")
+    assert "`session` is how long sessions took that succeeded" in str(raised.value)
+
+
+def test_sessions_that_succeeded_may_be_named_as_such() -> None:
+    load_text(_with('{"session{outcome:succeeded,load:steady}": "p(95)<1s"}'), "x.yaml")
 
 
 def _with(text: str) -> str:
