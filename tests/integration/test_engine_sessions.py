@@ -160,6 +160,48 @@ async def test_control_that_dies_on_the_next_command_did_not_survive(tmp_path: P
     assert [operation["control_survived"] for operation in run.operations] == [-1, 0, 0]
 
 
+@pytest.mark.parametrize("words", ["500 OOPS: priv_sock_get_int", "421 Service not available."])
+async def test_last_words_are_no_sign_of_life(words: str, tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.login()
+        await peer.expect("EPSV")
+        await peer.send("500 OOPS: vsf_sysutil_bind")
+        await peer.expect("QUIT")
+        await peer.send(words)
+
+    run = await drive(script, tmp_path)
+    assert run.classes() == ["none", "passive-exhausted", "control-lost"]
+    assert [operation["control_survived"] for operation in run.operations] == [-1, 0, 0]
+    assert run.sessions[0]["control_survived"] == 0
+
+
+async def test_control_that_is_lost_has_not_survived_whatever_is_said_after(tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.login()
+        for command in ("NOOP", "NOOP", "QUIT"):
+            await peer.expect(command)
+            await peer.send("500 OOPS: child died")
+
+    run = await drive(script, tmp_path, ["login", "noop", "noop", "quit"])
+    assert run.classes() == ["none", "control-lost", "control-lost", "control-lost"]
+    assert [operation["control_survived"] for operation in run.operations] == [-1, 0, 0, 0]
+
+
+async def test_a_transfer_that_began_is_a_sign_of_life_before_control_is_lost(tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.login()
+        await peer.expect("EPSV")
+        await peer.send("425 no")
+        await peer.passive()
+        await peer.expect("RETR")
+        await peer.send("150 go")
+        await peer.send("500 OOPS: priv_sock_get_int")
+
+    run = await drive(script, tmp_path, ["login", {"retr": "small.bin"}, {"retr": "small.bin"}, "quit"])
+    assert run.operations[1]["class"] == "passive-exhausted"
+    assert run.operations[1]["control_survived"] == 1
+
+
 async def test_end_session_stops_the_flow_and_control_had_survived(tmp_path: Path) -> None:
     async def script(peer: Peer) -> None:
         await peer.login()

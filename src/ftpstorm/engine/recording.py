@@ -2,7 +2,8 @@
 
 A reply code does not tell whether the control connection lives on: a server may answer 425 and then die, or 421 and go
 on. So the record of a failed operation waits until the server answers something else (it survived), control ends
-without another reply (it did not), or the session is over with control still open (it survived).
+without another reply (it did not), or the session is over with control still open (it survived). A reply by which
+control is lost, such as 421 or vsftpd's `500 OOPS`, is a server's last words and no answer: control did not survive it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _SURVIVED_AT: Final = 9
 # Plain names: looking a member up on its class costs more than the record's arithmetic.
 _NO_MODE: Final = DataMode.NONE
 _NO_FAILURE: Final = FailureClass.NONE
+_LOST: Final = FailureClass.CONTROL_LOST
 _SUCCEEDED: Final = Outcome.SUCCEEDED
 _FAILED: Final = Outcome.FAILED
 
@@ -161,15 +163,17 @@ class Recorded(Fiber):
     def record_failure(self, kind: Operation, error: StepFailedError, *, alive: bool) -> None:
         """Record the execution that `error` ended; `alive` tells whether control is open as far as this side knows."""
         journal = self.work.journal
+        lost = error.failure is _LOST
         if self._pending is not None:
-            self._settle(journal, int(self.replies_read > 0))
+            last_words = lost and error.code != 0
+            self._settle(journal, int(self.replies_read > last_words))
         journal.counts.operations_failed[kind] += 1
         record = self._record(kind, _FAILED, error)
         self.failed += 1
         _forget_frames(error)
         journal.counts.failures[error.failure] += 1
         self._pending = record, error
-        if not alive:
+        if lost or not alive:
             self._settle(journal, 0)
 
     def record_interrupted(self, kind: Operation) -> None:
