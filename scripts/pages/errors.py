@@ -141,7 +141,7 @@ def _errnos() -> str:
         )
         for number, places in sorted(found.items(), key=lambda item: errno.errorcode[item[0]])
     )
-    full = ("(none)", "Windows has no ephemeral port left, or no memory", "10055", "connecting: {link(LOCAL[10055])}")
+    full = ("(none)", "Windows has no ephemeral port left, or no memory", "10055", f"connecting: {link(LOCAL[10055])}")
     return markdown(("errno on Linux", "text", "Winsock", "class"), (*rows, full))
 
 

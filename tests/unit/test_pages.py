@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,13 @@ def test_a_page_is_as_the_code_has_it(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == MADE[name], (
         f"{name} differs from the code; if the code is right: scripts/reference"
     )
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_no_template_is_left_on_a_page(name: str) -> None:
+    prose = re.sub(r"```.*?```", "", MADE[name], flags=re.DOTALL)
+    called = re.findall(r"\{[^{}\s]*[(\[][^{}]*\}|\{[a-z_]+(?:\.[a-z_]+)+\}", re.sub(r"`[^`\n]*`", "", prose))
+    assert called == [], "an f-string without its f?"
 
 
 def test_every_failure_class_and_every_reply_of_a_known_server_can_be_looked_up() -> None:
