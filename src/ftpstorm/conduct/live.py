@@ -229,7 +229,7 @@ def new_console(*, stderr: bool = False, file: IO[str] | None = None, force_term
 
 
 class View:
-    """The terminal of one run. `quiet` shows nothing; `note` still prints what the user must know."""
+    """The terminal of one run, or of several. `quiet` shows nothing; `note` still prints what the user must know."""
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         self._console = console
@@ -264,6 +264,11 @@ class View:
     def note(self, text: str) -> None:
         """Print one line, above the picture where there is one."""
         self._guard(lambda: self._console.print(text, markup=False, highlight=False, soft_wrap=True))
+
+    def tell(self, text: str) -> None:
+        """Print one line of progress or result; nothing where it is to be quiet."""
+        if not self._quiet:
+            self.note(text)
 
     def print(self, renderable: RenderableType) -> None:
         """Print anything that rich can, such as the table at the end."""

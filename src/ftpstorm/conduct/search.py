@@ -103,15 +103,16 @@ def search(options: SearchOptions, run: Runner = run_one) -> int:
     folder = new_folder(options.out, scenario.name, "search")
     (folder / SCENARIO).write_text(dump_scenario(scenario), encoding="utf-8")
     view = View(new_console(stderr=options.json_output), quiet=options.quiet)
-    view.note(f"{scenario.name}: {length.why} Results go to {folder}")
+    view.tell(f"{scenario.name}: {length.why} Results go to {folder}")
     under_way = _UnderWay(options, wanted, length, folder, view, _empty(scenario, wanted, length))
     code = under_way.carry_out(run)
     page = write_page(folder, under_way.result, plots=options.plots)
     if options.json_output:
         print(json.dumps(under_way.result.model_dump(mode="json", by_alias=True)), flush=True)
-    view.print(_table(under_way.result))
-    view.note(under_way.result.headline)
-    view.note(f"page: {page}")
+    if not options.quiet:
+        view.print(_table(under_way.result))
+    view.tell(under_way.result.headline)
+    view.tell(f"page: {page}")
     return code
 
 
@@ -279,7 +280,7 @@ class _UnderWay:
 
         self._own_network = read_manifest(folder).namespace.private
         told = f": {step.why[0]}" if step.why else ""
-        self._view.note(f"step {step.number}  {step.load}: {step.fate}{told}")
+        self._view.tell(f"step {step.number}  {step.load}: {step.fate}{told}")
         self.result = conclude(self.result.model_copy(update={"steps": [*self.result.steps, step]}), "running")
         write_result(self._folder, self.result)
 
@@ -289,7 +290,7 @@ class _UnderWay:
             return 0.0
         last = self.result.steps[-1]
         used = round(2 * max(last.offered_per_s or 0, last.rate_per_s) * last.duration_s)
-        self._view.note("waiting until the ports of the last step are free again ...")
+        self._view.tell("waiting until the ports of the last step are free again ...")
         waited, back = wait_for_baseline(
             self._baseline, round(NOISE * used), at_least_s=self._length.remembered_s, within_s=FREE_AGAIN_S
         )

@@ -88,14 +88,15 @@ def sweep(options: SweepOptions, run: Runner = run_one) -> int:
     folder = new_folder(options.out, loaded.scenario.name, "sweep")
     (folder / SCENARIO).write_text(dump_scenario(loaded.scenario), encoding="utf-8")
     view = View(new_console(stderr=options.json_output), quiet=options.quiet)
-    view.note(f"{loaded.scenario.name}: {wanted.runs} runs, {len(requests)} combinations; results go to {folder}")
+    view.tell(f"{loaded.scenario.name}: {wanted.runs} runs, {len(requests)} combinations; results go to {folder}")
     under_way = _UnderWay(folder, wanted, requests, _empty(loaded.scenario, wanted, options, seed), view, options.plots)
     code = under_way.carry_out(seed, run)
     page = write_page(folder, under_way.index, plots=options.plots)
     if options.json_output:
         print(json.dumps(under_way.index.model_dump(mode="json", by_alias=True)), flush=True)
-    view.print(_table(under_way.index))
-    view.note(f"page: {page}")
+    if not options.quiet:
+        view.print(_table(under_way.index))
+    view.tell(f"page: {page}")
     return code
 
 
@@ -197,7 +198,7 @@ class _UnderWay:
         settings = self._wanted.cells()[cell]
         told = ", ".join(f"{key}={setting_words(value)}" for key, value in settings)
         value = "invalid" if noted.verdict == "invalid" else shown(self.index)(noted.value)
-        self._view.note(f"{place}/{of}  {told}: {self._wanted.metric} {value}, {noted.cause}")
+        self._view.tell(f"{place}/{of}  {told}: {self._wanted.metric} {value}, {noted.cause}")
         self.index = self.index.model_copy(
             update={"cells": [cell_of(dict(c), runs) for c, runs in zip(self._wanted.cells(), self._runs, strict=True)]}
         )

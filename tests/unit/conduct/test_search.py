@@ -48,6 +48,11 @@ def test_it_finds_what_the_pool_bears_and_names_what_ran_out_beyond(tmp_path: Pa
     assert [step["number"] for step in found["steps"]] == list(range(1, len(found["steps"]) + 1))
 
 
+def test_quiet_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    carry_out(tmp_path, StoryRunner())
+    assert capfd.readouterr() == ("", "")
+
+
 def test_each_step_is_a_run_with_one_load_that_lasts_longer_than_a_port_is_remembered(tmp_path: Path) -> None:
     runner = StoryRunner()
     carry_out(tmp_path, runner)

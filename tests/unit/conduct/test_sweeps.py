@@ -55,6 +55,17 @@ def test_every_combination_runs_alone_and_the_index_holds_its_figure(tmp_path: P
     assert {cell["runs"][0]["cause"] for cell in index["cells"]} == {"server-passive-pool"}
 
 
+def test_quiet_prints_nothing_but_what_ended_it(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    carry_out(tmp_path, StoryRunner(), asked={"grid": {PORTS: [10]}})
+    assert capfd.readouterr() == ("", "")
+    (tmp_path / "ended").mkdir()
+    carry_out(tmp_path / "ended", StoryRunner(lambda *_: int(ExitCode.INTERRUPTED)), asked={"grid": {PORTS: [10]}})
+    assert capfd.readouterr().out == "run 1 of 1 ended with exit code 105\n"
+    (tmp_path / "loud").mkdir()
+    carry_out(tmp_path / "loud", StoryRunner(), asked={"grid": {PORTS: [10]}}, quiet=False)
+    assert "page: " in capfd.readouterr().out
+
+
 def test_repeats_are_averaged_and_their_spread_is_an_interval(tmp_path: Path) -> None:
     def wider(story: Story, number: int) -> Story:
         return replace(story, ports=story.ports + number % 2)
