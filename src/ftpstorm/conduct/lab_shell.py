@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -28,9 +28,10 @@ from ftpstorm.conduct.terminal import Relay
 from ftpstorm.errors import UsageError
 from ftpstorm.lab.namespaces import Command, exit_status, start_private
 from ftpstorm.scenario.gallery import find_scenario
-from ftpstorm.scenario.lab import Lab
+from ftpstorm.scenario.lab import Lab, Topology
 from ftpstorm.scenario.loader import dump_scenario, load_scenario
-from ftpstorm.scenario.target import Server
+from ftpstorm.scenario.target import Server, ServerName
+from ftpstorm.scenario.wording import closest
 
 SESSION: Final = "ftpstorm.conduct.lab_session"
 DEFAULT_FILES: Final = {"small.bin": 1024, "large.bin": 10 * 1024 * 1024}
@@ -125,6 +126,7 @@ def plan_order(options: LabOptions) -> dict[str, Any]:
     elif options.overrides or options.variant is not None:
         raise UsageError("--set and --variant change a scenario: name one")
     elif options.server is not None:
+        _one_of("--server", options.server, get_args(ServerName), "servers")
         server = _validated("--server", lambda: Server.model_validate({"name": options.server}))
     lab = _changed(lab, options)
     return {
@@ -140,6 +142,7 @@ def _changed(lab: Lab, options: LabOptions) -> Lab:
     """Return `lab` with --topology and --sysctl in it."""
     fields = lab.model_dump(mode="json", exclude_unset=True)
     if options.topology is not None:
+        _one_of("--topology", options.topology, get_args(Topology), "topologies")
         fields["topology"] = options.topology
     sysctls: dict[str, dict[str, str]] = {side: dict(values) for side, values in fields.get("sysctls", {}).items()}
     for text in options.sysctls:
@@ -153,6 +156,13 @@ def _changed(lab: Lab, options: LabOptions) -> Lab:
     if sysctls:
         fields["sysctls"] = sysctls
     return _validated("--topology and --sysctl", lambda: Lab.model_validate(fields))
+
+
+def _one_of(option: str, value: str, known: Sequence[str], kind: str) -> None:
+    if value not in known:
+        meant = closest(value, known)
+        hint = f"did you mean {meant!r}? " if meant is not None else ""
+        raise UsageError(f"{option} {value}: there is none of this name; {hint}{kind}: {', '.join(known)}")
 
 
 def _validated(option: str, make: Callable[[], Made]) -> Made:

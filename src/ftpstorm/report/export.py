@@ -24,7 +24,9 @@ from ftpstorm.errors import RecordsError, UsageError
 from ftpstorm.records.batches import read_batches
 from ftpstorm.records.manifest import MANIFEST, PLAN, Manifest, read_manifest
 from ftpstorm.records.schema import OPERATIONS, SAMPLES, SESSIONS, TABLES, Table
+from ftpstorm.scenario.wording import did_you_mean
 from ftpstorm.units import NS_PER_S
+from ftpstorm.vocabulary import Metric
 
 Format = Literal["ndjson", "csv"]
 FORMATS: Final[tuple[Format, ...]] = ("ndjson", "csv")
@@ -54,6 +56,18 @@ class Where:
     column: str
     op: str
     value: str
+
+    def check(self, table: Table, loads: Sequence[str]) -> None:
+        """Raises UsageError for a value that an enumerated column cannot have: it would select nothing, or all."""
+        words = {column.name: column.words.words() for column in table.columns if column.words is not None}
+        if loads:
+            words["load"] = tuple(loads)
+        if table is SAMPLES:
+            words["metric"] = tuple(Metric)
+        known = words.get(self.column)
+        if known is not None and self.value and self.value not in known:
+            hint = did_you_mean(self.value, known, f"values of {self.column}")
+            raise UsageError(f"--where {self.text}: {self.column} is never {self.value!r}; {hint}")
 
     def mask(self, batch: pa.RecordBatch) -> pa.BooleanArray:
         """Return which rows satisfy it. Raises UsageError for an unknown column or a value of another kind."""
@@ -93,6 +107,9 @@ def export(folder: Path, table: str, form: Format, output: IO[str], *, where: Se
     """
     if table not in EXPORTED:
         raise UsageError(f"--table {table}: there are {', '.join(EXPORTED)}")
+    loads = _loads(folder)
+    for condition in where:
+        condition.check(TABLES[table], loads)
     written, head = 0, True
     for batch in exported_batches(folder, TABLES[table]):
         chosen = batch

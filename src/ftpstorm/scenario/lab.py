@@ -179,10 +179,13 @@ def _conntrack_name(name: str) -> str:
 ConntrackName = Annotated[str, AfterValidator(_conntrack_name)]
 
 
+Topology = Literal["loopback", "pair", "routed"]
+
+
 class Lab(Frozen):
     """A network of namespaces on this machine, made for one run and gone with it."""
 
-    topology: Literal["loopback", "pair", "routed"] = "pair"
+    topology: Topology = "pair"
     """`loopback`: one host that is client and server; `pair`: two joined by a wire; `routed`: a router between them."""
     clients: Annotated[PositiveCount, Field(le=HOSTS_MAX)] = 1
     """Client hosts; the run's workers are spread over them, so give at least as many workers (`--workers`)."""

@@ -51,8 +51,12 @@ def test_a_sysctl_goes_to_the_host_that_it_names_else_to_client_and_server() -> 
     ("options", "told"),
     [
         (LabOptions(), "--topology"),
-        (LabOptions(topology="star"), "topology"),
-        (LabOptions(topology="pair", server="iis"), "--server"),
+        (
+            LabOptions(topology="star"),
+            "--topology star: there is none of this name; topologies: loopback, pair",
+        ),
+        (LabOptions(topology="pair", server="iis"), "--server iis: there is none of this name; servers: "),
+        (LabOptions(topology="pair", server="vsftp"), "did you mean 'vsftpd'? servers: "),
         (LabOptions(topology="pair", sysctls=["tcp_tw_reuse"]), "--sysctl tcp_tw_reuse"),
         (LabOptions(topology="pair", sysctls=["kernel.panic=1"]), "net.*"),
         (LabOptions(topology="pair", sysctls=["router.tcp_tw_reuse=1"]), "routed"),

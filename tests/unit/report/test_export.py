@@ -112,6 +112,11 @@ def test_conditions_select(folder: Folder, where: list[str], count: int) -> None
     [
         ("operations", "outcom=failed", "no column outcom; there are utc, "),
         ("operations", "outcome failed", "write a column, a comparison and a value"),
+        ("operations", "outcome=faild", "outcome is never 'faild'; did you mean 'failed'"),
+        ("sessions", "class!=passive_exhaustd", "did you mean 'passive-exhausted'"),
+        ("sessions", "phase=lunch", "values of phase: none, control-connect, "),
+        ("operations", "load=stedy", "did you mean 'steady'"),
+        ("samples", "metric=pool.cout", "did you mean 'pool.count'"),
         ("operations", "start_s>soon", "start_s is a number, not 'soon'"),
         ("operations", "control_survived=1", "is true or false"),
         ("texts", "id=1", "there are operations, sessions, samples"),
