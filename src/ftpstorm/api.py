@@ -7,6 +7,7 @@ offered. `ftpstorm.run`, `ftpstorm.load` and `ftpstorm.Result` are these, import
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ftpstorm.conduct.request import UNNAMED_ENVIRONMENT_KEY
 from ftpstorm.errors import (
     EnvironmentUnavailableError,
     ExitCode,
@@ -160,8 +162,10 @@ def run(
     `Result.ok`, `Result.exit_code` or `Result.summary.verdict`.
     """
     out = Path(out).absolute()
+    environment = dict(os.environ)
     with ExitStack() as stack:
         if isinstance(scenario, Scenario):
+            environment[UNNAMED_ENVIRONMENT_KEY] = "1"
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ftpstorm-")))
             source = folder / f"{scenario.name}.yaml"
             source.write_text(dump_scenario(scenario), encoding="utf-8")
@@ -180,6 +184,7 @@ def run(
             [sys.executable, "-P", "-m", "ftpstorm", *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            env=environment,
             text=True,
             check=False,
         )

@@ -105,6 +105,8 @@ class Story:
     target: dict[str, Any] | None = None
     """Another target than the emulator, as the scenario has it."""
     run_id: str = "20260102T030405-try-later-425-abcd"
+    source: str | None = "try-later-425"
+    """How the user named the scenario."""
     variant: str | None = None
     label: str | None = None
 
@@ -401,7 +403,7 @@ def _manifest(
     write_manifest(
         folder,
         Manifest(
-            run_id=story.run_id, name="try-later-425", variant=story.variant, label=story.label,
+            run_id=story.run_id, name="try-later-425", source=story.source, variant=story.variant, label=story.label,
             started_at="2026-01-02T03:04:05.000000Z", start_at_ns=10**12,
             clock={"monotonic_ns": 10**12, "realtime_ns": 0},
             ended_ns=until_ns + 5 * NS_PER_MS if done else None, status=story.status, command=["ftpstorm", "run"],

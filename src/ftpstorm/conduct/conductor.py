@@ -289,6 +289,7 @@ def _manifest(request: RunRequest, plan: Plan, prediction_sha256: str, warnings:
     return Manifest(
         run_id=plan.run_id,
         name=plan.scenario.name,
+        source=request.source,
         variant=plan.variant,
         label=request.label,
         notes=request.notes,

@@ -16,11 +16,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from ftpstorm.conduct.metrics import listen, url_of
-from ftpstorm.conduct.request import WORKERS_MAX, RunRequest, parse_shard, parse_start_at, scenario_fields
+from ftpstorm.conduct.request import (
+    UNNAMED_ENVIRONMENT_KEY,
+    WORKERS_MAX,
+    RunRequest,
+    parse_shard,
+    parse_start_at,
+    scenario_fields,
+)
 from ftpstorm.conduct.supervisor import supervise
 from ftpstorm.conduct.target import FTPS_PORT, TargetUrl, parse_target_url
 from ftpstorm.errors import ExitCode, UsageError
-from ftpstorm.scenario.gallery import find_scenario
+from ftpstorm.scenario.gallery import find_scenario, source_of
 from ftpstorm.scenario.loader import Loaded, dump_scenario, load_scenario, load_text
 from ftpstorm.scenario.schema import Scenario
 from ftpstorm.scenario.target import Target
@@ -129,12 +136,14 @@ def plan_requests(options: RunOptions) -> list[RunRequest]:
         raise UsageError("--start-at names one instant: give it with one run, not with --all-variants or --repeats")
     shard = parse_shard(options.shard) if options.shard is not None else (0, 1)
     start_at = parse_start_at(options.start_at, time.time_ns()) if options.start_at is not None else None
+    source = _source(options.scenario)
     requests: list[RunRequest] = []
     for loaded in _load_all(options):
         scenario = loaded.scenario if options.expect else loaded.scenario.model_copy(update={"expect": None})
         requests.append(
             RunRequest(
                 scenario=scenario_fields(scenario),
+                source=source,
                 variant=loaded.variant,
                 label=options.label,
                 notes=options.note,
@@ -152,6 +161,11 @@ def plan_requests(options: RunOptions) -> list[RunRequest]:
             )
         )
     return requests
+
+
+def _source(text: str) -> str | None:
+    unnamed = os.environ.get(UNNAMED_ENVIRONMENT_KEY) or text.startswith(URL_PREFIXES)
+    return None if unnamed else source_of(text)
 
 
 def _load_all(options: RunOptions) -> list[Loaded]:

@@ -17,6 +17,8 @@ from ftpstorm.scenario.schema import Scenario
 from ftpstorm.units import NS_PER_S
 
 WORKERS_MAX: Final = 64
+UNNAMED_ENVIRONMENT_KEY: Final = "FTPSTORM_UNNAMED_SCENARIO"
+"""Set by the Python API where the scenario's file is gone once the run is over: then nothing names it."""
 
 
 class RunRequest(BaseModel):
@@ -25,6 +27,8 @@ class RunRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     scenario: dict[str, Any]
+    source: str | None = None
+    """What `ftpstorm run` takes for it: the path as the user gave it, or its name in the gallery; None for neither."""
     variant: str | None = None
     label: str | None = None
     notes: str | None = None

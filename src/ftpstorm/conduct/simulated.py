@@ -23,7 +23,7 @@ from ftpstorm.records.manifest import Manifest, NamespaceRecord, write_manifest
 from ftpstorm.records.prediction_file import read_prediction, write_prediction
 from ftpstorm.records.schema import OPERATIONS, SESSIONS, Table
 from ftpstorm.sampler.hostfacts import read_host_facts
-from ftpstorm.scenario.gallery import find_scenario
+from ftpstorm.scenario.gallery import find_scenario, source_of
 from ftpstorm.scenario.loader import dump_scenario, load_scenario
 from ftpstorm.scenario.schema import Scenario
 from ftpstorm.simulate.events import Simulation
@@ -263,6 +263,7 @@ def _manifest(
     return Manifest(
         run_id=plan.run_id,
         name=plan.scenario.name,
+        source=source_of(options.scenario),
         variant=plan.variant,
         label=options.label,
         started_at=at,

@@ -51,6 +51,9 @@ class Manifest(ManifestModel):
     schema_version: int = 1
     run_id: str
     name: str
+    source: str | None = None
+    """What `ftpstorm run` takes for this scenario: the path as the user gave it, or the name in the gallery. Null where
+    it was no file (a URL, a model of the Python API), and in folders of an older ftpstorm."""
     variant: str | None = None
     label: str | None = None
     notes: str | None = None

@@ -63,7 +63,7 @@ class Where:
         if loads:
             words["load"] = tuple(loads)
         if table is SAMPLES:
-            words["metric"] = tuple(Metric)
+            words["metric"] = tuple(metric.value for metric in Metric)
         known = words.get(self.column)
         if known is not None and self.value and self.value not in known:
             hint = did_you_mean(self.value, known, f"values of {self.column}")

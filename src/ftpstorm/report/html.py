@@ -20,6 +20,7 @@ from ftpstorm.report.graph import tables, to_json
 from ftpstorm.report.graphs import draw_graphs, time_to_ns
 from ftpstorm.report.marks import marks
 from ftpstorm.report.opening import meaning, opening
+from ftpstorm.report.remedies import run_again
 from ftpstorm.report.summary import Summary
 from ftpstorm.report.wording import DASH, count_of, errno_words, milliseconds, number, per_second, percent
 
@@ -68,7 +69,7 @@ def page(evidence: Evidence, summary: Summary, pictures: Sequence[Picture]) -> s
             opening=opening(summary),
             opening_means=meaning(summary),
             scenario_text=evidence.run.scenario_text or json.dumps(evidence.plan.to_json()["scenario"], indent=2),
-            rerun=again(summary, evidence.run.folder),
+            rerun=again(summary, evidence),
             settings=settings(evidence),
             namespace=evidence.manifest.namespace,
             marks=marks(evidence.plan.scenario, evidence.status),
@@ -91,12 +92,12 @@ def script_json(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
 
 
-def again(summary: Summary, folder: Path) -> list[str]:
+def again(summary: Summary, evidence: Evidence) -> list[str]:
     """Return the commands that repeat the run and remake the report, to be entered in the folder above results/."""
-    variant = f" --variant {shlex.quote(summary.variant)}" if summary.variant else ""
+    folder = evidence.run.folder
     recorded = shlex.join(summary.command) if len(summary.command) > 2 else None
     return [
-        recorded or f"ftpstorm run {summary.scenario}{variant}",
+        recorded or run_again(evidence),
         f"ftpstorm run {shlex.quote(f'results/{folder.name}/scenario.yaml')}",
         f"ftpstorm report {shlex.quote(f'results/{folder.name}')}",
     ]

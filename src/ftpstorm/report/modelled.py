@@ -10,7 +10,7 @@ import numpy as np
 
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.finding import Finding, Sign
-from ftpstorm.report.remedies import remedies
+from ftpstorm.report.remedies import remedies, run_again
 from ftpstorm.report.wording import seconds
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import Cause, Status
@@ -33,7 +33,7 @@ def model_says(evidence: Evidence) -> tuple[Cause, Finding] | None:
         return Cause.UNKNOWN, Finding(
             signs=(Sign("signature", f"the model leaves this open: {why}"),),
             sentence=f"What would run out is left open: {why}.",
-            would_settle=(f"ftpstorm run {evidence.plan.scenario.name}",),
+            would_settle=(run_again(evidence),),
         )
     expected = evidence.prediction.expected
     if expected.exhausted in (None, Cause.NONE, Cause.UNKNOWN):

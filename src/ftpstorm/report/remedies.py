@@ -5,6 +5,7 @@ The words themselves are `ftpstorm.limits.fixes`.
 
 from __future__ import annotations
 
+import shlex
 from typing import Final
 
 from ftpstorm.limits.fixes import fixes
@@ -63,6 +64,18 @@ def runs_linux(evidence: Evidence) -> bool:
     return target.emulator is not None or (target.server is not None and target.server.name is not None)
 
 
+def run_again(evidence: Evidence) -> str:
+    """Return the command that runs this scenario again: by its file or name as it was given, else from the folder.
+
+    Entered where the run was started, or in the folder above results/.
+    """
+    manifest = evidence.manifest
+    if manifest.source is None:  # the folder's own file is the scenario in effect, its variant included
+        return f"ftpstorm run {shlex.quote(f'results/{evidence.run.folder.name}/scenario.yaml')}"
+    variant = f" --variant {shlex.quote(manifest.variant)}" if manifest.variant else ""
+    return f"ftpstorm run {shlex.quote(manifest.source)}{variant}"
+
+
 def remedies(
     evidence: Evidence, cause: Cause, side: Side | None = Side.SERVER, *, places: int | None = None
 ) -> tuple[Fix, ...]:
@@ -80,7 +93,7 @@ def remedies(
     if platforms == [Platform.ANY] and cause in _WINDOWS_TOO:
         platforms += [Platform.WINDOWS, Platform.IIS] if cause is Cause.DATA_CONNECTION_IN_USE else [Platform.IIS]
     found = [fix for platform in platforms for fix in fixes(cause, side, platform, places=places)]
-    run = f"ftpstorm run {evidence.plan.scenario.name}"
+    run = run_again(evidence)
     return tuple(
         Fix(
             host=fix.host,

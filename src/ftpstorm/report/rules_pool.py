@@ -11,7 +11,7 @@ from ftpstorm.records.aggregate import Instants
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.finding import Against, Finding, Mask, Sign
 from ftpstorm.report.occupancy import ports_of
-from ftpstorm.report.remedies import remedies
+from ftpstorm.report.remedies import remedies, run_again
 from ftpstorm.report.summary import Fix, Generator
 from ftpstorm.report.testimony import failed_as
 from ftpstorm.report.wording import count_of, number, per_second, seconds
@@ -173,7 +173,7 @@ def _pool_fixes(evidence: Evidence, need: int | None) -> tuple[Fix, ...]:
     hold_ms = max(int(per_port_s * 1000) - 10, 0)
     shorter = Fix(
         host="server",
-        command=f"ftpstorm run {evidence.plan.scenario.name} --set target.emulator.hold.for={hold_ms}ms",
+        command=f"{run_again(evidence)} --set target.emulator.hold.for={hold_ms}ms",
         takes_effect="now",
         risk="none here; on a real server a shorter TIME_WAIT admits stray segments (RFC 9293 section 3.4.3)",
     )

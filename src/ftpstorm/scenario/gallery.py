@@ -90,6 +90,13 @@ def find_scenario(text: str, folder: Path | None = None) -> Path:
     raise UsageError(f"no file and no scenario of the gallery is named {text!r}; {meant}gallery: {', '.join(files)}")
 
 
+def source_of(text: str) -> str:
+    """Return what names the scenario that `text` means when it is asked for again: a path as it was given, the whole
+    name of a scenario of the gallery. Raises UsageError."""
+    file = find_scenario(text)
+    return text if Path(text) == file else file.stem
+
+
 def read_entry(file: Path) -> GalleryEntry:
     """Read what a scenario file says of itself, from its header comment and its `name` and `description` lines."""
     text = file.read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ftpstorm.conduct.launch import RunOptions, plan_requests, url_scenario, worse
+from ftpstorm.conduct.request import UNNAMED_ENVIRONMENT_KEY
 from ftpstorm.errors import ScenarioError, UsageError
 from ftpstorm.scenario.loader import load_text
 from support.short_run import write_scenario
@@ -20,6 +21,25 @@ def test_set_changes_the_effective_scenario(tmp_path: Path) -> None:
     file = write_scenario(tmp_path)
     [request] = plan_requests(RunOptions(str(file), overrides=["load.steady.rate=7/s"]))
     assert request.scenario["load"]["steady"]["rate"] == "7/s"
+
+
+def test_a_scenario_is_named_as_it_was_given_and_one_of_the_gallery_by_its_whole_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = write_scenario(tmp_path)
+    for given, named in (
+        (str(file), str(file)),
+        (file.name, file.name),
+        (f"./{file.name}", f"./{file.name}"),
+        ("try-later", "try-later-425"),
+    ):
+        [request] = plan_requests(RunOptions(given))
+        assert request.source == named
+    [request] = plan_requests(RunOptions("ftp://127.0.0.1:2121/small.bin", rate="1/s", duration="1s"))
+    assert request.source is None
+    monkeypatch.setenv(UNNAMED_ENVIRONMENT_KEY, "1")
+    assert plan_requests(RunOptions(file.name))[0].source is None
 
 
 def test_a_variant_is_applied_and_named(tmp_path: Path) -> None:

@@ -125,6 +125,23 @@ def test_refused_logins_are_named_with_the_user_but_no_password(judge: Judge) ->
     assert "530 Login incorrect." in summary.headline
 
 
+@pytest.mark.parametrize(
+    ("source", "variant", "command"),
+    [
+        ("try-later-425", None, "ftpstorm run try-later-425 --set "),
+        ("./my crowd.yaml", None, "ftpstorm run './my crowd.yaml' --set "),
+        ("crowd.yaml", "busy", "ftpstorm run crowd.yaml --variant busy --set "),
+        (None, "busy", "ftpstorm run results/run-0/scenario.yaml --set "),
+    ],
+)
+def test_what_lifts_it_can_be_run_as_it_is_printed(
+    judge: Judge, source: str | None, variant: str | None, command: str
+) -> None:
+    fixes = judge(Story(source=source, variant=variant)).diagnosis.fixes
+    assert len(fixes) == 2
+    assert all(fix.command.startswith(command) for fix in fixes), fixes
+
+
 AFTERWARDS = Fault(F.AUTH_FAILED, Phase.PASSIVE, 530, text="530 Log in with USER and PASS first.", survived=True)
 
 
