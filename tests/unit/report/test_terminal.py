@@ -9,10 +9,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from rich.console import Console
 
+from ftpstorm.errors import ExitCode
 from ftpstorm.report.build import summarise
 from ftpstorm.report.evidence import Evidence
-from ftpstorm.report.html import VERDICTS
-from ftpstorm.errors import ExitCode
 from ftpstorm.report.junit import junit_xml
 from ftpstorm.report.markdown import markdown
 from ftpstorm.report.summary import Summary, carried_of_limit, exit_code
