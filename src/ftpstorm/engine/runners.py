@@ -15,7 +15,7 @@ from ftpstorm.arrivals.schedules import Schedule
 from ftpstorm.arrivals.shard import shard_count, shard_indexes
 from ftpstorm.engine.recording import record_drop
 from ftpstorm.engine.work import LoadWork, Work
-from ftpstorm.plan.plan import UNREACHABLE_PAUSE_NS, load_end_ns
+from ftpstorm.plan.plan import UNREACHABLE_PAUSE_NS, load_end_ns, shard_sessions, sharing_shards
 from ftpstorm.records.schema import ABSENT
 from ftpstorm.scenario.load import ConstantSessions, ProbeUntilSuccess, RampingSessions, SharedIterations
 from ftpstorm.vocabulary import Outcome
@@ -302,10 +302,9 @@ def make_runner(dispatcher: Host, work: LoadWork, schedule: Schedule | None) -> 
         case ConstantSessions():
             return ClosedRunner(dispatcher, work, shard_count(load.sessions, shard, shards), None)
         case SharedIterations():
-            sharing = min(shards, load.sessions)
-            iterations = len(_share(load.iterations, shard, sharing))
+            iterations = len(shard_sessions(load, load.iterations, shard, shards))
             slots = min(iterations, shard_count(load.sessions, shard, shards))
-            return ClosedRunner(dispatcher, work, slots, iterations, sharing)
+            return ClosedRunner(dispatcher, work, slots, iterations, sharing_shards(load, shards))
         case RampingSessions():
             return RampingRunner(dispatcher, work, load)
         case ProbeUntilSuccess():
@@ -313,18 +312,8 @@ def make_runner(dispatcher: Host, work: LoadWork, schedule: Schedule | None) -> 
         case _:
             assert schedule is not None
             limit = getattr(load, "max_sessions", None)
-            if limit is None:
-                return OpenRunner(dispatcher, work, schedule, shard_indexes(schedule.count, shard, shards), None)
-            indexes = _share(schedule.count, shard, min(shards, limit))
-            return OpenRunner(dispatcher, work, schedule, indexes, shard_count(limit, shard, shards))
-
-
-def _share(count: int, shard: int, sharing: int) -> range:
-    """Return what shard `shard` takes of `count` things where the first `sharing` shards share them.
-
-    Fewer sessions at a time than shards: the shards that may have none take no part, or theirs would never be served.
-    """
-    return shard_indexes(count, shard, sharing) if shard < sharing else range(0)
+            share = None if limit is None else shard_count(limit, shard, shards)
+            return OpenRunner(dispatcher, work, schedule, shard_sessions(load, schedule.count, shard, shards), share)
 
 
 def interrupter(interrupt: Callable[[Runner, int], None], runner: Runner) -> Callable[[int], None]:

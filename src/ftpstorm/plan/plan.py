@@ -16,6 +16,7 @@ from pydantic import Field
 from ftpstorm.arrivals.mix import Mix
 from ftpstorm.arrivals.poisson import stream_of
 from ftpstorm.arrivals.schedules import Schedule, schedule_of
+from ftpstorm.arrivals.shard import shard_indexes
 from ftpstorm.plan.filling import varying
 from ftpstorm.scenario.client import parse_port_range
 from ftpstorm.scenario.flow import Flow, Step
@@ -141,8 +142,11 @@ class Plan(Frozen):
 
         None where only the run can tell how many sessions there are.
         """
-        planned = self.planned_sessions(name)
-        return None if planned is None else FlowChoice(self.scenario.load[name]).counts(planned, shard, shards)
+        planned, load = self.planned_sessions(name), self.scenario.load[name]
+        if planned is None:
+            return None
+        sharing = sharing_shards(load, shards)
+        return FlowChoice(load).counts(planned, shard, sharing) if shard < sharing else {}
 
     def offered_transfers(self, name: str, shard: int = 0, shards: int = 1) -> int | None:
         """Return how many transfers those sessions offer; None where only the run can tell."""
@@ -244,6 +248,19 @@ def planned_sessions(load: AnyLoad, stream: int | None = None) -> int | None:
     if schedule is not None:
         return schedule.count
     return load.iterations if isinstance(load, SharedIterations) else None
+
+
+def sharing_shards(load: AnyLoad, shards: int) -> int:
+    """Return how many of `shards` shards share the sessions of a load, the first ones: all of them, but no more than it
+    may have sessions open at a time. Those without a place for any would never serve theirs."""
+    places = load.sessions if isinstance(load, SharedIterations) else getattr(load, "max_sessions", None)
+    return shards if places is None else min(shards, places)
+
+
+def shard_sessions(load: AnyLoad, count: int, shard: int, shards: int) -> range:
+    """Return the numbers of those of a load's `count` sessions that shard `shard` of `shards` starts."""
+    sharing = sharing_shards(load, shards)
+    return shard_indexes(count, shard, sharing) if shard < sharing else range(0)
 
 
 def load_end_ns(load: AnyLoad) -> int:

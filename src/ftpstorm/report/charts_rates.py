@@ -11,6 +11,7 @@ from ftpstorm.records import aggregate
 from ftpstorm.records.aggregate import Instants
 from ftpstorm.records.reader import Array
 from ftpstorm.report.evidence import Evidence
+from ftpstorm.report.limit_told import telling_limit
 from ftpstorm.report.offered import AT_ONE_INSTANT, first_filling
 from ftpstorm.report.plots import (
     BLUE,
@@ -26,7 +27,7 @@ from ftpstorm.report.plots import (
     figure,
     time_axis,
 )
-from ftpstorm.report.summary import Summary, telling_limit
+from ftpstorm.report.summary import Summary
 from ftpstorm.report.wording import count_of, milliseconds, number, per_second, seconds
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import FailureClass

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from ftpstorm.arrivals.shard import shard_count, shard_indexes
 from ftpstorm.errors import RecordsError
-from ftpstorm.plan.plan import FlowChoice, Plan, transfers_of
+from ftpstorm.plan.plan import FlowChoice, Plan, shard_sessions, transfers_of
 from ftpstorm.records import aggregate
 from ftpstorm.records.aggregate import Failures
 from ftpstorm.records.estimate import Sustained, sustained_rate
@@ -187,9 +186,9 @@ class Evidence:
         """Sessions that this machine's shard was to start, by load; None where only the run tells."""
         shards = [self.plan.worker_shard(worker) for worker in range(self.plan.workers)]
         planned = {}
-        for name, _ in self.plan.loads:
+        for name, load in self.plan.loads:
             total = self.plan.planned_sessions(name)
-            planned[name] = None if total is None else sum(shard_count(total, i, n) for i, n in shards)
+            planned[name] = None if total is None else sum(len(shard_sessions(load, total, i, n)) for i, n in shards)
         return planned
 
     @cached_property
@@ -230,7 +229,7 @@ class Evidence:
                 due = rows["start_ns"].astype(np.int64)
             else:
                 shards = [self.plan.worker_shard(worker) for worker in range(self.plan.workers)]
-                numbers = np.array([k for i, n in shards for k in shard_indexes(schedule.count, i, n)], np.int64)
+                numbers = np.array([k for i, n in shards for k in shard_sessions(load, schedule.count, i, n)], np.int64)
                 due = np.array([schedule.instant_ns(int(k)) for k in numbers], np.int64) + load.start_time
             parts.append(np.repeat(due, self.transfers_each(name, numbers)))
         return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)

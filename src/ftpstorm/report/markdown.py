@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from ftpstorm.errors import UsageError
+from ftpstorm.report.limit_told import carried_of_limit
 from ftpstorm.report.offered import filling_words, offered_words
 from ftpstorm.report.opening import UNJUDGED, meaning, opening
-from ftpstorm.report.summary import Check, Failure, Summary, Transfers, carried_of_limit
+from ftpstorm.report.summary import Check, Failure, Summary, Transfers
 from ftpstorm.report.wording import DASH, errno_words, milliseconds, number, per_second, percent
 from ftpstorm.vocabulary import LATENCY_PHASES, Status
 

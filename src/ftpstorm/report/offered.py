@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from ftpstorm.report.summary import Summary, Transfers, telling_limit
+from ftpstorm.report.limit_told import telling_limit
+from ftpstorm.report.summary import Summary, Transfers
 from ftpstorm.report.wording import number, per_second
 
 CLEARLY_ABOVE: Final = 1.05

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ftpstorm.report.limit_told import carried_of_limit
 from ftpstorm.report.offered import filling_words, offered_words
 from ftpstorm.report.opening import UNJUDGED, meaning, opening
-from ftpstorm.report.summary import Check, Summary, carried_of_limit
+from ftpstorm.report.summary import Check, Summary
 from ftpstorm.report.wording import count_of, errno_words, milliseconds, number, per_second, percent
 
 if TYPE_CHECKING:

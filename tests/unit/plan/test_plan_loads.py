@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ftpstorm.arrivals.schedules import schedule_of
 from ftpstorm.arrivals.shard import shard_count, shard_indexes
-from ftpstorm.plan.plan import HoldStep, Plan, load_end_ns, session_steps
+from ftpstorm.plan.plan import HoldStep, Plan, load_end_ns, session_steps, shard_sessions
 from ftpstorm.scenario.schema import Scenario
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import Operation
@@ -135,3 +135,23 @@ def test_hold_puts_its_stay_before_quit_or_at_the_end() -> None:
     ]
     even = plan_of(EVEN).loads[0][1]
     assert Operation.HOLD not in {step.operation for step in session_steps(even, plan.scenario.flows["down"])}
+
+
+@given(shards=st.integers(1, 8), places=st.integers(1, 8), sessions=st.integers(1, 40))
+def test_shards_without_a_place_start_none_and_the_others_all(shards: int, places: int, sessions: int) -> None:
+    for load in (
+        {"executor": "burst", "sessions": sessions, "max_sessions": places},
+        {"executor": "shared-iterations", "sessions": places, "iterations": sessions},
+    ):
+        plan = plan_of(load)
+        ((name, known),) = plan.loads
+        taken: list[int] = []
+        for shard in range(shards):
+            numbers = shard_sessions(known, sessions, shard, shards)
+            assert not numbers or shard_count(places, shard, shards)
+            assert (
+                plan.offered_transfers(name, shard, shards)
+                == len(numbers) * (plan.offered_transfers(name) or 0) / sessions
+            )
+            taken += numbers
+        assert sorted(taken) == list(range(sessions))

@@ -13,7 +13,8 @@ from ftpstorm.report.build import summarise
 from ftpstorm.report.charts_rates import throughput, throughput_title
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.graphs import throughput as draw
-from ftpstorm.report.summary import Summary, telling_limit
+from ftpstorm.report.limit_told import telling_limit
+from ftpstorm.report.summary import Summary
 from support.results_folder import Story
 
 Simulated = Callable[..., Evidence]

@@ -13,8 +13,9 @@ from ftpstorm.errors import ExitCode
 from ftpstorm.report.build import summarise
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.junit import junit_xml
+from ftpstorm.report.limit_told import carried_of_limit
 from ftpstorm.report.markdown import markdown
-from ftpstorm.report.summary import Summary, carried_of_limit, exit_code
+from ftpstorm.report.summary import Summary, exit_code
 from ftpstorm.report.terminal import summary_table
 from ftpstorm.report.wording import per_second
 from ftpstorm.vocabulary import FailureClass, Phase, Verdict
