@@ -13,7 +13,7 @@ from typing import Any, Final
 from ftpstorm.errors import Problem
 from ftpstorm.scenario.client import expand_addresses
 from ftpstorm.scenario.document import Document, KeyPath
-from ftpstorm.scenario.expressions import parse_metric
+from ftpstorm.scenario.expressions import DURATIONS, EVENTS, MetricSelector, parse_expression, parse_metric
 from ftpstorm.scenario.flow import Shorthand, Step
 from ftpstorm.scenario.schema import FAILURE_WORDS
 from ftpstorm.scenario.shapes import keys_of, model_at
@@ -178,6 +178,31 @@ def _threshold_tags_exist(document: Document) -> Iterator[Problem]:
                 counted = "dropped" if value == "dropped" else f"sessions{{{tag}:{value}}}"
                 hint = f"how many there are is {counted}, such as share<0.01 or count==0"
                 yield document.problem(place, message, hint, at_key=True)
+        yield from _conditions_fit(document, place, selector)
+
+
+def _conditions_fit(document: Document, place: KeyPath, selector: MetricSelector) -> Iterator[Problem]:
+    """What is counted has no durations, and a duration no value of its own."""
+    found = document.look(place)
+    each = (
+        [((*place, index), item) for index, item in enumerate(found)] if isinstance(found, list) else [(place, found)]
+    )
+    for where, item in each:
+        condition = item.get("threshold") if isinstance(item, dict) else item
+        at: KeyPath = (*where, "threshold") if isinstance(item, dict) else where
+        try:
+            aggregation = parse_expression(str(condition)).aggregation
+        except ValueError:
+            continue
+        if selector.name in EVENTS and aggregation in DURATIONS:
+            what = "percentiles" if aggregation == "p" else aggregation
+            message = f"`{selector.name}` are counted and have no {what}"
+            yield document.problem(
+                at, message, "write count, rate or share, such as count==0, rate>=97/s or share<0.01"
+            )
+        elif selector.name not in EVENTS and aggregation == "value":
+            message = f"`{selector.name}` is of many durations and has no one value"
+            yield document.problem(at, message, "write avg, med, min, max or p(N), such as p(99)<50ms")
 
 
 def _addresses(document: Document) -> Iterator[Problem]:

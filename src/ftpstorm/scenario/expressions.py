@@ -16,7 +16,11 @@ from ftpstorm.units import parse_duration, parse_rate, parse_size
 from ftpstorm.vocabulary import LATENCY_PHASES
 
 AGGREGATIONS: Final = ("avg", "count", "max", "med", "min", "rate", "share", "value")
-METRICS: Final = (*LATENCY_PHASES, "sessions", "transfers", "failures", "dropped", "lateness")
+DURATIONS: Final = frozenset({"avg", "max", "med", "min", "p"})
+"""Aggregations of durations; `p` is a percentile."""
+EVENTS: Final = ("sessions", "transfers", "failures", "dropped")
+"""Metrics that are counted: they have a count, a rate and a share, and no durations."""
+METRICS: Final = (*LATENCY_PHASES, *EVENTS, "lateness")
 TAGS: Final = ("load", "class", "outcome")
 
 _OPERATORS: Final[dict[str, Callable[[float, float], bool]]] = {
@@ -89,7 +93,13 @@ def parse_expression(text: str) -> Expression:
             f"{text!r}: a rate is events in a time and needs its unit, such as {match['what']}{match['op']}97/s; "
             f"a part of all, from 0 to 1, is a share: share{match['op']}{match['value'] if not unit else '0.01'}"
         )
-    return Expression(text, "p" if percentile is not None else match["what"], percentile, match["op"], value, unit)
+    if match["what"] in ("count", "share", "value") and unit:
+        raise ValueError(f"{text!r}: compare a {match['what']} with a plain number")
+    aggregation = match["what"] if percentile is None else "p"
+    if aggregation in DURATIONS and unit != "ns":
+        suggested = f"{match['what']}{match['op']}{'50' if unit else match['value']}ms"
+        raise ValueError(f"{text!r}: {match['what']} is of durations, so compare it with one, such as {suggested}")
+    return Expression(text, aggregation, percentile, match["op"], value, unit)
 
 
 def parse_metric(text: str) -> MetricSelector:

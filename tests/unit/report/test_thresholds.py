@@ -47,12 +47,10 @@ def test_a_metric_is_measured(judge: Judge, metric: str, condition: str, measure
     ("metric", "condition", "reason"),
     [
         ("tls", "p(99)<50ms", "nothing completed"),
-        ("data_connect", "p(99)<50", "compare this with a duration"),
-        ("sessions", "count<5s", "compare this with a plain number"),
         ("sessions", "p(99)<50ms", "needs a duration"),
         ("sessions{load:nosuch}", "count>0", "no load is named 'nosuch'"),
         ("failures{class:nosuch}", "count>0", "no such class"),
-        ("data_connect", "value<5ms", "says nothing of a duration"),
+        ("data_connect", "value<5", "compare this with a duration"),
     ],
 )
 def test_what_cannot_be_measured_does_not_hold_and_says_why(

@@ -30,6 +30,10 @@ def test_the_long_form_reads_and_is_written_back() -> None:
         ('{"session{outcome:failed}": "p(95)<1s"}', "`session` is how long sessions took that succeeded"),
         ('{"session{class:auth-failed}": "p(95)<1s"}', "how many there are is sessions{class:auth-failed}"),
         ("{session: {abort_on_fail: true}}", "key 'threshold' is required"),
+        ("{login: p(99)<50}", "thresholds.login: 'p(99)<50': p(99) is of durations"),
+        ("{failures: [count==0, p(95)<50ms]}", "thresholds.failures.1: `failures` are counted and have no percentiles"),
+        ('{sessions: {threshold: "max<50ms", abort_on_fail: true}}', "`sessions` are counted and have no max"),
+        ("{lateness: value<5}", "`lateness` is of many durations and has no one value"),
     ],
 )
 def test_a_wrong_one_is_told_where_and_what(text: str, told: str) -> None:
