@@ -82,7 +82,7 @@ def test_each_comparison_has_the_measured_value_on_its_left(
 
 
 @given(
-    st.sampled_from(sorted(DURATIONS - {"p"}) + ["p(99)"]),
+    st.sampled_from([*sorted(DURATIONS - {"p"}), "p(99)"]),
     st.sampled_from(("<", "<=", "==", "!=", ">=", ">")),
     st.integers(min_value=0, max_value=10**15),
 )
