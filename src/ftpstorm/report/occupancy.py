@@ -9,6 +9,7 @@ import numpy as np
 
 from ftpstorm.limits.limit import Limit
 from ftpstorm.records.reader import Array
+from ftpstorm.records.schema import ABSENT
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.summary import LimitRow, PassivePorts, Ports, SidePorts, Transfers
 from ftpstorm.scenario.client import parse_port_range
@@ -128,8 +129,8 @@ def _reuse_interval_s(rows: Array) -> float | None:
     if not len(rows):
         return None
     order = np.lexsort((rows["passive_ns"], rows["passive_port"]))
-    port, offered, ended = rows["passive_port"][order], rows["passive_ns"][order], rows["end_ns"][order]
-    again = port[1:] == port[:-1]
+    port, offered, ended = rows["passive_port"][order], rows["passive_ns"][order], rows["data_end_ns"][order]
+    again = (port[1:] == port[:-1]) & (ended[:-1] != ABSENT)
     return float((offered[1:] - ended[:-1])[again].min()) / NS_PER_S if again.any() else None
 
 
@@ -179,7 +180,9 @@ def _in_use(evidence: Evidence, limit: Limit) -> int | None:
         case Cause.SERVER_PASSIVE_POOL:
             return evidence.pool_peak
         case Cause.CLIENT_EPHEMERAL_PORTS:
-            return evidence.client_ports[0]
+            # Ports are sampled, not pairs of port and destination: where there are several, one port may serve each.
+            destinations = limit.symbols.get("D")
+            return evidence.client_ports[0] if destinations is None or destinations.value == 1 else None
         case Cause.SERVER_CONNECTION_CAP:
             return evidence.peak(Metric.SERVER_SESSIONS)
         case _:

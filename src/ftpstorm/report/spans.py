@@ -69,12 +69,15 @@ class Spans:
     def seconds(self, load: str | None = None, from_ns: int = 0) -> float:
         """Return what a rate of `load` is over, None being all loads together: its window, no earlier than `from_ns`.
 
-        Of a load that starts all its sessions at one instant: until the last one of them was through. 0 where the load
-        had not begun when the run ended.
+        Of a load that starts all its sessions at one instant, or that is over when its work is done: until the last one
+        of them was through. 0 where the load had not begun when the run ended.
         """
         first_ns, last_ns = (self.start_ns, self.end_ns) if load is None else self.windows[load]
         if not self._whole and first_ns >= self._end_ns:
             return 0.0
+        for name, known in self._plan.loads:
+            if ends_early(known) and load in (None, name):
+                last_ns = max(last_ns, self._through_ns(name))
         if first_ns == last_ns:
             last_ns = max(self._through_ns(load), first_ns + 1)
         return max(last_ns - max(first_ns, from_ns), 0) / NS_PER_S

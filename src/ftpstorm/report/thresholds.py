@@ -237,7 +237,8 @@ def _select_dropped(grounds: Grounds, tags: dict[str, str]) -> Population:
 
 def _select_transfers(grounds: Grounds, tags: dict[str, str]) -> Population:
     rows = _loads(grounds, aggregate.transfers(grounds.operations), tags)
-    return Population(None, len(_with(rows, {"outcome": "succeeded", **tags})), len(rows))
+    implied = {} if "class" in tags else {"outcome": "succeeded"}
+    return Population(None, len(_with(rows, implied | tags)), len(rows))
 
 
 def _select_failures(grounds: Grounds, tags: dict[str, str]) -> Population:

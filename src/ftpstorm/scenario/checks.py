@@ -155,6 +155,10 @@ def _flows_in_order(document: Document) -> Iterator[Problem]:
             yield document.problem(place, "quit inside a repeat ends the session in its first round", at_key=True)
 
 
+TAKES_NO: Final = frozenset({("dropped", "class"), ("dropped", "outcome"), ("failures", "outcome")})
+"""Metrics that a tag says nothing of."""
+
+
 def _threshold_tags_exist(document: Document) -> Iterator[Problem]:
     known = {
         "load": ([str(name) for name in mapping_at(document, "load")], "loads"),
@@ -177,6 +181,10 @@ def _threshold_tags_exist(document: Document) -> Iterator[Problem]:
                 message = f"`session` is how long sessions took that succeeded: {tag}:{value} leaves none of them"
                 counted = "dropped" if value == "dropped" else f"sessions{{{tag}:{value}}}"
                 hint = f"how many there are is {counted}, such as share<0.01 or count==0"
+                yield document.problem(place, message, hint, at_key=True)
+            elif (selector.name, tag) in TAKES_NO or (selector.name in ("sessions", "lateness") and value == "dropped"):
+                message = f"`{selector.name}` takes no tag {tag}:{value}: it would select nothing, or nothing less"
+                hint = "sessions that never started are `dropped`; failures are `failures{class:...}`"
                 yield document.problem(place, message, hint, at_key=True)
         yield from _conditions_fit(document, place, selector)
 

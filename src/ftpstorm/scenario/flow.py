@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from ftpstorm.scenario.types import DurationNs, Frozen, PositiveCount, SizeBytes
+from ftpstorm.scenario.types import NOT_BOOL, DurationNs, Frozen, PositiveCount, SizeBytes
 from ftpstorm.units import parse_duration, parse_size
 
 
@@ -343,12 +343,16 @@ class Step(Frozen):
         return getattr(self, self.kind)
 
 
+RETRIES_MAX: Final = 255
+"""A record holds the number of a retry in one byte."""
+
+
 class Retry(Frozen):
     """Try a failed step again on the same control connection."""
 
     on: tuple[Annotated[int, Field(ge=400, le=599)] | Literal["any"], ...] = ("any",)
     """FTP codes that are worth a retry, or `any` for every failure that control survived."""
-    times: PositiveCount = 3
+    times: Annotated[int, Field(ge=1, le=RETRIES_MAX), NOT_BOOL] = 3
     wait: DurationNs | Annotated[str, Field(pattern=r"^[^.]+(\.\d+[a-z]+)?\.\.[^.]+")] = "2s"
     """Pause before each retry; `2s..30s` doubles from the first to the second."""
 

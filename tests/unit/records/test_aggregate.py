@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,3 +119,11 @@ def test_an_empty_run_aggregates_to_nothing(tmp_path: Path) -> None:
     found = aggregate.failures(run.sessions, run.operations)
     assert aggregate.failure_groups(found, run.sessions.data) == []
     assert len(aggregate.success_instants(aggregate.transfers(run.operations.data))) == 0
+
+
+@pytest.mark.parametrize("percent", [0, 50, 55, 56, 90, 95, 99, 99.9, 99.99, 100])
+@pytest.mark.parametrize("count", [1, 7, 100, 1000, 3000, 10_000])
+def test_a_percentile_is_the_nearest_rank(count: int, percent: float) -> None:
+    values = np.arange(1, count + 1)[::-1].copy()
+    rank = max(1, math.ceil(Fraction(str(percent)) * count / 100))
+    assert aggregate.percentile(values, percent) == rank

@@ -34,6 +34,7 @@ def check(judge: Judge, metric: str, condition: str) -> Check:
         ("failures{class:passive-exhausted}", "count>0", 174, "", True),
         ("failures{class:auth-failed}", "count==0", 0, "", True),
         ("dropped", "count==0", 0, "", True),
+        ("transfers{class:passive-exhausted}", "count==0", 174, "", False),
         ("lateness", "p(50)<1ms", 0.11, "ms", True),
     ],
 )

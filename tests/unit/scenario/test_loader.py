@@ -273,7 +273,12 @@ WRONG: list[tuple[str, str, str]] = [
     (
         "      - quit",
         "      - quit\n    on_failure: {retry: {times: 0}}",
-        "flows.download.on_failure.retry.times: must be a whole number from 1 up (saw 0)",
+        "flows.download.on_failure.retry.times: must be a whole number from 1 to 255 (saw 0)",
+    ),
+    (
+        "      - quit",
+        "      - quit\n    on_failure: {retry: {times: 256}}",
+        "flows.download.on_failure.retry.times: must be a whole number from 1 to 255 (saw 256)",
     ),
     (
         "      - quit",

@@ -33,6 +33,9 @@ def test_the_long_form_reads_and_is_written_back() -> None:
         ("{login: p(99)<50}", "thresholds.login: 'p(99)<50': p(99) is of durations"),
         ("{failures: [count==0, p(95)<50ms]}", "thresholds.failures.1: `failures` are counted and have no percentiles"),
         ('{sessions: {threshold: "max<50ms", abort_on_fail: true}}', "`sessions` are counted and have no max"),
+        ('{"sessions{outcome:dropped}": count==0}', "`sessions` takes no tag outcome:dropped"),
+        ('{"lateness{outcome:dropped}": max<1s}', "`lateness` takes no tag outcome:dropped"),
+        ('{"dropped{class:auth-failed}": count==0}', "`dropped` takes no tag class:auth-failed"),
         ("{lateness: value<5}", "`lateness` is of many durations and has no one value"),
     ],
 )
