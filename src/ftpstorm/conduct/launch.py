@@ -90,18 +90,16 @@ def launch(options: RunOptions) -> int:
         column = number % len(requests)
         request = requests[column]
         private = request.read_scenario().target.emulator is not None
-        before = _folders(request.out)
-        code = worse(code, supervise(request, private=private, metrics=metrics))
-        columns[column] += sorted(_folders(request.out) - before)[-1:]
+        ended = supervise(request, private=private, metrics=metrics)
+        code = worse(code, ended.code)
+        columns[column] += [ended.folder] if ended.folder is not None else []
         if code not in PRECEDENCE or code == ExitCode.INTERRUPTED:
             return code
+        if ended.stop and number + 1 < options.repeats * len(requests):
+            return int(ExitCode.INTERRUPTED)
     if len(requests) > 1 and not options.quiet and all(len(folders) == options.repeats for folders in columns):
         _set_side_by_side(columns, options)
     return code
-
-
-def _folders(out: str) -> set[Path]:
-    return {entry for entry in Path(out).iterdir() if entry.is_dir()} if Path(out).is_dir() else set()
 
 
 def _set_side_by_side(columns: Sequence[Sequence[Path]], options: RunOptions) -> None:

@@ -246,7 +246,11 @@ class _UnderWay:
             if sum(step.fate == VOID for step in self.result.steps) >= VOIDS_MAX:
                 self._close("failed")
                 return int(ExitCode.INVALID_RUN)
-            waited_s = self._wait()
+            try:
+                waited_s = self._wait()
+            except KeyboardInterrupt:
+                self._close("interrupted")
+                return int(ExitCode.INTERRUPTED)
             request = _request(self._options, _settings(self._wanted, load, self._length))
             ran = run(self._as_step(request))
             if not ran.whole:
@@ -254,6 +258,9 @@ class _UnderWay:
                 return ran.code
             assert ran.folder is not None
             self._note(load, ran.folder, waited_s)
+            if ran.stop:
+                self._close("interrupted")
+                return int(ExitCode.INTERRUPTED)
 
     def _as_step(self, request: RunRequest) -> RunRequest:
         """The scenario's thresholds give way to the search's conditions; they judge nothing before a step settled."""

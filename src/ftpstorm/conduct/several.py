@@ -5,7 +5,6 @@ What the runs are, and what is made of them, is for whoever asks: sweeps, search
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,8 @@ class Ran:
     code: int
     folder: Path | None
     """Its results folder; None where it never came to one."""
+    stop: bool = False
+    """Somebody asked for an end while its report was made: no further run is wanted."""
 
     @property
     def whole(self) -> bool:
@@ -41,15 +42,8 @@ Runner = Callable[[RunRequest], Ran]
 
 def run_one(request: RunRequest) -> Ran:
     """Run `request` to its end; the exit code is that of ``ftpstorm run``."""
-    out = Path(request.out)
-    before = _folders(out)
-    code = supervise(request, private=request.read_scenario().target.emulator is not None)
-    new = sorted(_folders(out) - before)
-    return Ran(code, out / new[-1] if new else None)
-
-
-def _folders(out: Path) -> set[str]:
-    return {entry.name for entry in os.scandir(out) if entry.is_dir()} if out.is_dir() else set()
+    ended = supervise(request, private=request.read_scenario().target.emulator is not None)
+    return Ran(ended.code, ended.folder, ended.stop)
 
 
 def setting_text(key: str, value: Any) -> str:

@@ -16,7 +16,8 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 from ftpstorm.channel import ENVIRONMENT_KEY
 from ftpstorm.conduct.metrics import ENVIRONMENT_KEY as METRICS_KEY
@@ -46,14 +47,25 @@ HOW_TO_ENABLE: Final = (
 )
 
 
+class Ended(NamedTuple):
+    """How a supervised run ended."""
+
+    code: int
+    """For the shell."""
+    folder: Path | None
+    """Where its results are; None where it never came to that."""
+    stop: bool = False
+    """Somebody asked for an end while its report was made: no further run is wanted."""
+
+
 def supervise(
     request: RunRequest,
     *,
     private: bool,
     conductor: Sequence[str] = CONDUCTOR,
     metrics: socket.socket | None = None,
-) -> int:
-    """Run `request` to its end and return the exit code for the shell.
+) -> Ended:
+    """Run `request` to its end and tell how that was.
 
     With `private` the run gets a network namespace of its own where this host gives one; where it does not, the run
     takes the host's loopback, and the manifest says why. `conductor` is what the interpreter executes. `metrics` is a
@@ -111,8 +123,8 @@ class _Supervision:
         self._buffer = b""
         self._last: tuple[int, float] = (0, 0.0)
 
-    def follow(self, signals: socket.socket) -> int:
-        """Serve signals and the conductor's messages until the conductor is gone; return the exit code."""
+    def follow(self, signals: socket.socket) -> Ended:
+        """Serve signals and the conductor's messages until the conductor is gone; tell how it ended."""
         with selectors.DefaultSelector() as selector:
             selector.register(self.channel, selectors.EVENT_READ)
             selector.register(signals, selectors.EVENT_READ)
@@ -125,7 +137,8 @@ class _Supervision:
                     else:
                         connected = self._on_readable()
         _, status = os.waitpid(self.pid, 0)
-        return self._exit_code(exit_status(status))
+        code = self._exit_code(exit_status(status))
+        return Ended(code, Path(self.folder) if self.folder else None, self.requests_in_report > 0)
 
     def _on_readable(self) -> bool:
         try:
@@ -190,12 +203,15 @@ def _send(channel: socket.socket, message: dict[str, Any]) -> None:
 
 @contextmanager
 def noted_signals() -> Iterator[socket.socket]:
-    """Turn REQUESTS into bytes on the socket yielded; put everything back afterwards."""
+    """Turn REQUESTS into bytes on the socket yielded; put everything back afterwards. A run under nohup(1) has HUP
+    ignored, and stays so."""
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     previous = {number: signal.getsignal(number) for number in REQUESTS}
+    if previous[signal.SIGHUP] is signal.SIG_IGN:
+        del previous[signal.SIGHUP]
     previous_wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-    for number in REQUESTS:
+    for number in previous:
         signal.signal(number, lambda *_: None)
     try:
         with reader, writer:

@@ -186,6 +186,9 @@ class _UnderWay:
             if ran.code == ExitCode.INVALID_RUN:
                 code = int(ExitCode.INVALID_RUN)
             self._note(cell, repeat, place, len(order), ran)
+            if ran.stop and place < len(order):
+                self._close("interrupted", f"stopped by request after run {place} of {len(order)}")
+                return int(ExitCode.INTERRUPTED)
         self._close("completed", None)
         return code
 

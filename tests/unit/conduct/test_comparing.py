@@ -57,7 +57,7 @@ def test_all_variants_end_in_a_page_of_before_and_after(
     from support.story_runs import StoryRunner
 
     runner = StoryRunner()
-    monkeypatch.setattr(launch, "supervise", lambda request, **_: runner(request).code)
+    monkeypatch.setattr(launch, "supervise", lambda request, **_: runner(request))
     options = launch.RunOptions(
         scenario="try-later-425", all_variants=variants, out=str(tmp_path), plots=False, expect=False,
         overrides=["load.steady.duration=8s"],
@@ -74,7 +74,7 @@ def test_repeats_take_turns_and_stand_in_one_column_of_the_page(
     from support.story_runs import StoryRunner
 
     runner = StoryRunner()
-    monkeypatch.setattr(launch, "supervise", lambda request, **_: runner(request).code)
+    monkeypatch.setattr(launch, "supervise", lambda request, **_: runner(request))
     options = launch.RunOptions(
         scenario="try-later-425", all_variants=True, repeats=2, out=str(tmp_path), plots=False, expect=False,
         overrides=["load.steady.duration=8s"],
@@ -85,3 +85,19 @@ def test_repeats_take_turns_and_stand_in_one_column_of_the_page(
     compared = json.loads(page.read_text(encoding="utf-8"))
     assert [run["repeats"] for run in compared["runs"]] == [2, 2]
     assert not any("one run" in warning for warning in compared["warnings"])
+
+
+def test_an_end_asked_for_while_a_report_is_made_starts_no_further_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ftpstorm.conduct import launch
+    from support.story_runs import StoryRunner
+
+    runner = StoryRunner()
+    monkeypatch.setattr(launch, "supervise", lambda request, **_: replace(runner(request), stop=True))
+    options = launch.RunOptions(
+        scenario="try-later-425", repeats=3, out=str(tmp_path), plots=False, expect=False,
+        overrides=["load.steady.duration=8s"],
+    )  # fmt: skip
+    assert launch.launch(options) == ExitCode.INTERRUPTED
+    assert len(runner.requests) == 1

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ftpstorm.conduct.supervisor import noted_signals
 from support.short_run import alive, tree, wait_for
 
 DRIVER = """
@@ -27,7 +28,7 @@ if "refused" in sys.argv:
         raise PermissionError(1, "no")
     from ftpstorm.lab import kernel
     kernel.unshare = refuse
-print("exit", supervise(request, private=private, conductor=["-c", sys.argv[1]]), flush=True)
+print("exit", supervise(request, private=private, conductor=["-c", sys.argv[1]]).code, flush=True)
 """
 
 CONDUCTOR = """
@@ -54,6 +55,7 @@ class Supervised:
             stderr=subprocess.PIPE,
             text=True,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # the tests themselves may be under nohup
         )
 
     def __enter__(self) -> Supervised:
@@ -159,3 +161,14 @@ def test_a_refused_namespace_is_told_and_the_run_takes_the_hosts_loopback() -> N
     assert "unshare failed with EPERM" in json.loads(namespace)["reason"]
     assert ended == "exit 0"
     assert "the run uses the host's loopback" in err
+
+
+def test_a_run_that_was_told_to_survive_its_terminal_does() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with noted_signals():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -147,3 +147,11 @@ def test_the_heat_map_says_where_the_best_and_the_worst_cell_are(tmp_path: Path)
     assert "passive_ports 20, for 1s" in page
     assert "one run each" in page
     assert (made / "heatmap.png").stat().st_size > 10_000
+
+
+def test_an_end_asked_for_while_a_report_is_made_ends_the_sweep_and_keeps_its_runs(tmp_path: Path) -> None:
+    runner = StoryRunner()
+    code = carry_out(tmp_path, lambda request: replace(runner(request), stop=True))
+    _, index = index_of(tmp_path)
+    assert (code, index["status"]) == (ExitCode.INTERRUPTED, "interrupted")
+    assert sum(len(cell["runs"]) for cell in index["cells"]) == len(runner.requests) == 1
