@@ -67,7 +67,7 @@ class ConntrackFiles:
         """Return ``conntrack.entries`` and the sums of COUNTED; what the kernel does not offer is absent."""
         found: dict[str, int] = {}
         if self._counters is not None:
-            found = parse_conntrack(os.pread(self._counters, READ_BYTES, 0))
+            found = parse_conntrack(_read_all(self._counters))
         if self._entries is not None:
             text = os.pread(self._entries, 32, 0).strip()
             if text.isdigit():
@@ -88,6 +88,16 @@ class ConntrackFiles:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _read_all(descriptor: int) -> bytes:
+    """Return a file's text. It has a line for each CPU, and a read of it stops at the page that the kernel fills."""
+    parts: list[bytes] = []
+    size = 0
+    while part := os.pread(descriptor, READ_BYTES, size):
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)
 
 
 def _open(path: Path) -> int | None:

@@ -49,7 +49,10 @@ class Feed:
         self.counters = self._source.read_counters()
         self._counters.write_all(t_ns, self.counters)
         if self._watches_queues:
-            listeners = self._source.read_listeners(self._taker)
+            try:
+                listeners = self._source.read_listeners(self._taker)
+            except OSError:  # netlink had no room (ENOBUFS), or a dump broke off: the next tick looks again
+                return
             for port, listener in listeners.items():
                 self._queues.write(t_ns, str(port), listener.queue)
                 self._backlogs.write(t_ns, str(port), listener.backlog)

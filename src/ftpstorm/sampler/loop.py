@@ -155,16 +155,17 @@ class Sampler:
 
     def _dump(self, now_ns: int) -> int:
         before_ns = time.thread_time_ns()
-        t_ns = now_ns - self._origin_ns
+        at_ns = now_ns
         for feed in self._feeds:
             try:
-                feed.dump(t_ns)
+                feed.dump(at_ns - self._origin_ns)
             except OSError as error:
                 # the table could not be read this time: a gap in the series, and `counts` says so
                 self._failed_dumps += 1
                 self._failed_dumps_why = str(error)
+            at_ns = self._clock()  # a large table takes long: the next host is seen that much later
         cost_ns = time.thread_time_ns() - before_ns
-        self._cost.write(t_ns, "dump", cost_ns / NS_PER_S)
+        self._cost.write(now_ns - self._origin_ns, "dump", cost_ns / NS_PER_S)
         return cost_ns
 
     def _read_processes(self, now_ns: int) -> None:

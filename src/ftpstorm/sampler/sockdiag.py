@@ -228,6 +228,8 @@ class SockDiag:
         self._sequence = (self._sequence + 1) & 0xFFFF_FFFF
         sequence, buffer = self._sequence, self._buffer
         finished = False
+        if self._sock.fileno() < 0:  # it could not be replaced the last time
+            self._sock = self._opener()
         try:
             self._sock.send(build_request(family, states, sequence, port_filter))
             while not finished:

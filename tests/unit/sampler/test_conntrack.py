@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from ftpstorm.sampler.conntrack import ConntrackFiles, parse_conntrack
@@ -47,3 +49,15 @@ def test_reading_twice_and_closing_twice_is_allowed() -> None:
         assert (files.missing is None) == bool(first)
         files.close()
         assert files.read() == {}
+
+
+def test_a_file_that_the_kernel_hands_out_by_the_page_is_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    def by_the_page(descriptor: int, size: int, offset: int = 0) -> bytes:
+        return TEXT[offset : offset + 130]  # a line, and a part of the next
+
+    files = ConntrackFiles()
+    files.close()
+    files._counters = os.open(os.devnull, os.O_RDONLY)
+    with files, monkeypatch.context() as patched:
+        patched.setattr(os, "pread", by_the_page)
+        assert files.read()["conntrack.insert_failed"] == 601

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,20 @@ def test_accept_queues_are_written_each_tick_and_a_listener_that_is_gone_gets_on
     written = bench.written()
     assert written["server", "tcp.listen_queue", "2121"] == [(0, 3), (1, 0), (2, 0)]
     assert written["server", "tcp.listen_backlog", "2121"] == [(0, 511), (1, 511), (2, 0)]
+
+
+def test_accept_queues_that_cannot_be_read_once_are_a_gap_and_no_end(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, WATCH, Side.SERVER)
+    bench.source.listeners = {CONTROL: Listener(1, 50)}
+    read = bench.source.read_listeners
+    bench.feed.tick(1)
+
+    def refused(_taker: CensusTaker) -> dict[int, Listener]:
+        raise OSError(errno.ENOBUFS, "No buffer space available")
+
+    bench.source.read_listeners = refused  # type: ignore[method-assign]
+    bench.feed.tick(2)
+    bench.source.read_listeners = read  # type: ignore[method-assign]
+    bench.feed.tick(3)
+    queues = next(values for (_, metric, _), values in bench.written().items() if metric == "tcp.listen_queue")
+    assert [t_ns for t_ns, _ in queues] == [1, 3]
