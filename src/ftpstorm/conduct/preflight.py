@@ -19,7 +19,7 @@ from typing import Final
 
 from ftpstorm.arrivals.schedules import schedule_of
 from ftpstorm.errors import EnvironmentUnavailableError, TargetRefusedError
-from ftpstorm.plan.plan import HostFacts, load_end_ns
+from ftpstorm.plan.plan import HostFacts, load_end_ns, reserved_within
 from ftpstorm.scenario.client import Client, parse_port_range
 from ftpstorm.scenario.load import (
     AnyLoad,
@@ -128,9 +128,8 @@ def check_ports(scenario: Scenario, host: HostFacts) -> list[str]:
     if found is None:
         return []
     first, last = found
-    reserved = host.reserved_ports if own is None else None
     sources = len(scenario.client.addresses) or (scenario.lab.clients if scenario.lab is not None else 1)
-    ports = (last - first + 1 - (reserved or 0)) * sources
+    ports = (last - first + 1 - reserved_within(host, own)) * sources
     sessions = sure_sessions(scenario)
     if sessions <= ports or (scenario.expect is not None and scenario.expect.cause in CLIENT_PORT_CAUSES):
         return []

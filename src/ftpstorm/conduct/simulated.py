@@ -175,7 +175,7 @@ def _plan(scenario: Scenario, variant: str | None, suppose: Suppose) -> Plan:
     if scenario.lab is not None:  # its hosts are new namespaces, with the kernel's defaults
         facts = HostFacts(nofile_hard=facts.nofile_hard, kernel=facts.kernel, hostname_hash=facts.hostname_hash)
     if suppose.client is not None:
-        facts = facts.model_copy(update={"tcp_tw_reuse": None, "reserved_ports": None})
+        facts = facts.model_copy(update={"tcp_tw_reuse": None, "reserved_ports": None, "reserved_list": None})
     run_id = new_run_id(f"simulated-{scenario.name}", datetime.now(UTC))
     return Plan(run_id=run_id, scenario=scenario, variant=variant, host=facts)
 

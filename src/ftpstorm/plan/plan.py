@@ -68,6 +68,8 @@ class HostFacts(Frozen):
     """net.ipv4.ip_local_port_range, both ends inclusive."""
     reserved_ports: int | None = None
     """Ports of the range that ip_local_reserved_ports subtracts."""
+    reserved_list: str | None = None
+    """net.ipv4.ip_local_reserved_ports as it stands, such as ``8080,40000-40009``; it holds within any range."""
     tcp_tw_reuse: int | None = None
     tcp_timestamps: int | None = None
     somaxconn: int | None = None
@@ -117,8 +119,7 @@ class Plan(Frozen):
         if self.port_range is None:
             return None
         first, last = self.port_range
-        reserved = self.host.reserved_ports if self.scenario.client.port_range is None else None
-        return last - first + 1 - (reserved or 0)
+        return last - first + 1 - reserved_within(self.host, self.scenario.client.port_range)
 
     @property
     def loads(self) -> tuple[tuple[str, AnyLoad], ...]:
@@ -159,6 +160,23 @@ class Plan(Frozen):
     def used_flows(self) -> tuple[str, ...]:
         """Flows that some session may run, each once."""
         return tuple(dict.fromkeys(flow for _, load in self.loads for flow in load.flow_names))
+
+
+def reserved_within(host: HostFacts, own_range: str | None) -> int:
+    """Return how many ports of a load's range are reserved on `host`: of its own range, else of the host's."""
+    if own_range is None:
+        return host.reserved_ports or 0
+    return listed_within(host.reserved_list or "", *parse_port_range(own_range))
+
+
+def listed_within(text: str, first: int, last: int) -> int:
+    """Count the ports of ``40000,40010-40019`` that lie within first to last; what is no port counts nothing."""
+    ports: set[int] = set()
+    for part in text.split(","):
+        low, _, high = part.strip().partition("-")
+        if low.isdigit() and (not high or high.isdigit()):
+            ports.update(range(max(int(low), first), min(int(high or low), last) + 1))
+    return len(ports)
 
 
 class FlowChoice:

@@ -90,6 +90,11 @@ def _reserved_within(proc: Path, bounds: tuple[int, int] | None) -> int | None:
     return count_within(ranges, bounds) if ranges is not None and bounds is not None else None
 
 
+def _reserved_list(proc: Path) -> str | None:
+    text = _read(proc / "sys/net/ipv4/ip_local_reserved_ports")
+    return text.decode("ascii", "replace").strip() or None if text is not None else None
+
+
 def _file_limits() -> tuple[int | None, int | None]:
     try:
         import resource
@@ -119,6 +124,7 @@ def read_host_facts(proc: Path = PROC) -> HostFacts:
     return HostFacts(
         port_range=port_range,
         reserved_ports=_reserved_within(proc, port_range),
+        reserved_list=_reserved_list(proc),
         tcp_tw_reuse=_read_int(ipv4 / "tcp_tw_reuse"),
         tcp_timestamps=_read_int(ipv4 / "tcp_timestamps"),
         somaxconn=_read_int(proc / "sys/net/core/somaxconn"),

@@ -14,7 +14,7 @@ from ftpstorm.limits.backlog import linear_syns, syn_repeats_s
 from ftpstorm.limits.ports import LINUX_EPHEMERAL_RANGE
 from ftpstorm.limits.profile import Profile
 from ftpstorm.limits.timewait import LINUX_TIME_WAIT, Hold, Reuse, exact_hold, outgoing_hold, time_wait_reuse
-from ftpstorm.plan.plan import HostFacts, Plan
+from ftpstorm.plan.plan import HostFacts, Plan, listed_within
 from ftpstorm.scenario.lab import Lab
 from ftpstorm.scenario.target import Target
 from ftpstorm.units import NS_PER_MS, NS_PER_S, format_duration
@@ -157,7 +157,9 @@ def _client(plan: Plan, lab: Lab | None, one_host: bool) -> Kernel:
     kernel = _kernel(plan.host, settings, loopback=loopback)
     own = plan.scenario.client.port_range
     if own is not None and plan.port_range is not None:
-        kernel = replace(kernel, first=plan.port_range[0], last=plan.port_range[1], reserved=0, said=True)
+        first, last = plan.port_range
+        listed = settings.get("ip_local_reserved_ports", plan.host.reserved_list or "")
+        kernel = replace(kernel, first=first, last=last, reserved=listed_within(listed, first, last), said=True)
     length = None if lab is None else lab.time_wait.client
     return kernel if length is None else replace(kernel, time_wait=_shortened(length))
 
@@ -218,7 +220,7 @@ def _kernel(facts: HostFacts, settings: Mapping[str, str], *, loopback: bool) ->
         last=last,
         reserved=(facts.reserved_ports or 0 if given is None else 0)
         if reserved is None
-        else _reserved(reserved, first, last),
+        else listed_within(reserved, first, last),
         reuse=reuse,
         time_wait_max=_number(settings, "tcp_max_tw_buckets", None),
         somaxconn=SOMAXCONN if somaxconn is None else somaxconn,
@@ -249,13 +251,3 @@ def _range(text: str | None) -> tuple[int, int] | None:
         return None
     first, last = int(parts[0]), int(parts[1])
     return (first, last) if 1 <= first <= last <= 65_535 else None
-
-
-def _reserved(text: str, first: int, last: int) -> int:
-    """Count the ports of ``40000,40010-40019`` that lie within the range."""
-    ports: set[int] = set()
-    for part in text.split(","):
-        low, _, high = part.strip().partition("-")
-        if low.isdigit() and (not high or high.isdigit()):
-            ports.update(range(max(int(low), first), min(int(high or low), last) + 1))
-    return len(ports)

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpstorm.plan import plan as plan_module
-from ftpstorm.plan.plan import Plan, load_end_ns, planned_sessions, run_end_ns, transfers_of, unroll
+from ftpstorm.plan.plan import HostFacts, Plan, load_end_ns, planned_sessions, run_end_ns, transfers_of, unroll
 from ftpstorm.scenario.flow import Flow
+from ftpstorm.scenario.schema import Scenario
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import Operation
 from support.plans import make_plan
@@ -86,3 +87,13 @@ def test_worker_shards_of_all_machines_are_distinct_and_complete(machines: int, 
         for worker in range(workers)
     }
     assert shards == {(index, machines * workers) for index in range(machines * workers)}
+
+
+@pytest.mark.parametrize(("listed", "ports"), [("20010-20018,50000", 1), (None, 10), ("20019", 9)])
+def test_reserved_ports_are_missing_from_a_range_of_the_load_s_own_too(listed: str | None, ports: int) -> None:
+    """Linux passes over ip_local_reserved_ports within IP_LOCAL_PORT_RANGE as well."""
+    fields = {"version": 1, "name": "x", "target": {"emulator": {}}, "flows": {"f": {"steps": ["login", "quit"]}}}
+    load = {"a": {"executor": "burst", "sessions": 1, "flow": "f"}}
+    scenario = Scenario.model_validate(fields | {"load": load, "client": {"port_range": "20010-20019"}})
+    host = HostFacts(port_range=(32768, 60999), reserved_ports=0, reserved_list=listed)
+    assert Plan(run_id="r", scenario=scenario, host=host).local_ports == ports
