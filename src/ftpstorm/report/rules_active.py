@@ -64,9 +64,11 @@ def active_port_reused(evidence: Evidence, generator: Generator) -> Finding | Ag
 
 def data_connection_in_use(evidence: Evidence, generator: Generator) -> Finding | Against | None:
     """The server took the command and could not open the data connection, on ports that nobody used before."""
-    mode = "active" if len(active_transfers(evidence)) else "passive"
-    made = int(np.count_nonzero(evidence.transfers["data_connected_ns"] != ABSENT))
-    explained = failed_as(evidence, F.DATA_NOT_ESTABLISHED) & failures_of(evidence, active_transfers(evidence))
+    active = active_transfers(evidence)
+    mode, rows = ("active", active) if len(active) else ("passive", evidence.transfers)
+    asked = int(np.count_nonzero(rows["passive_ns"] != ABSENT))
+    made = int(np.count_nonzero(rows["data_connected_ns"] != ABSENT))
+    explained = failed_as(evidence, F.DATA_NOT_ESTABLISHED) & failures_of(evidence, active)
     if any(isinstance(rule(evidence, generator), Finding) for rule in (active_port_reused, server_ephemeral_ports)):
         return None
     passive = failed_as(evidence, F.DATA_NOT_ESTABLISHED) & ~explained
@@ -74,7 +76,11 @@ def data_connection_in_use(evidence: Evidence, generator: Generator) -> Finding 
     if "in use" in reply.lower():
         explained = explained | passive
     if not explained.any():
-        return Against((f"all {count_of(made, 'data connection')} in {mode} mode were opened",)) if made else None
+        if not made or passive.any():
+            return None
+        if made == asked:
+            return Against((f"all {count_of(made, 'data connection')} in {mode} mode were opened",))
+        return Against(("no transfer command was answered that its data connection could not be opened",))
     failed = int(np.count_nonzero(explained))
     first_ns = int(evidence.failures.data["t_ns"][explained][0])
     signs = [Sign("signature", f"{count_of(failed, 'transfer command')} were answered {reply or 'with 425'}")]

@@ -117,7 +117,11 @@ def firewall_no_helper(evidence: Evidence, generator: Generator) -> Finding | Ag
     opened = {int(number) for number in np.unique(open_rows["passive_port"])}
     apart = len(blocked) >= SEPARATE_PORTS and not blocked & opened
     if made and not apart:
-        return Against((f"{count_of(made, 'data connection')} got through, to the same ports as well",))
+        if blocked and not blocked & opened:
+            return None  # too few ports to tell a rule about them from chance
+        same = int(np.count_nonzero(np.isin(open_rows["passive_port"], list(blocked))))
+        there = f", {same:,} of them to ports that others failed on" if same else ""
+        return Against((f"{count_of(made, 'data connection')} got through{there}",))
     kinds = ", ".join(
         f"{int(np.count_nonzero(lost['class'] == failure)):,} x {failure.word}"
         for failure in UNREACHED
