@@ -15,10 +15,13 @@ from ftpstorm.report.summary import Generator
 from ftpstorm.report.testimony import (
     OVERFLOWS,
     REFUSED_BY_NAT,
+    capped_at,
     counters,
     failed_as,
     greeted_after,
+    greeted_between,
     in_bursts,
+    let_in,
     moved,
     nat_ports,
     of_server,
@@ -167,6 +170,11 @@ def per_address_limit(evidence: Evidence, generator: Generator) -> Finding | Aga
         burst = in_bursts(evidence, rows) and not runs_linux(evidence)
         if burst or not greeted_after(evidence, int(rows["t_ns"][0])):
             refused = refused & False
+        elif not _admitted_meanwhile(evidence, refused):
+            if not told.any():
+                text = "no session was greeted that started between the first and the last refused connect"
+                return Against((text if len(rows) > 1 else "one refused connect alone shows no limit",))
+            refused = refused & False
     explained = told | refused
     if not explained.any():
         busy = evidence.count(F.BUSY_AT_GREETING, F.BUSY_AT_LOGIN)
@@ -196,6 +204,16 @@ def per_address_limit(evidence: Evidence, generator: Generator) -> Finding | Aga
     )
 
 
+def _admitted_meanwhile(evidence: Evidence, refused: Mask) -> bool:
+    """Tell whether others were let in while connects were refused, as a limit does and a server that restarts does not.
+
+    A crowd that comes once may be let in first and refused from then on: then the number of those inside shows it.
+    """
+    begun = evidence.failures.data["start_ns"][refused]
+    between = greeted_between(evidence, int(begun.min()), int(begun.max()))
+    return bool(between) or _open_by_source(evidence, refused) is not None
+
+
 def _told(evidence: Evidence) -> Mask:
     """Return which refusals name the client's address."""
     texts = np.array([any(words in text.lower() for words in ONE_ADDRESS) for text in evidence.failures.texts], bool)
@@ -205,18 +223,18 @@ def _told(evidence: Evidence) -> Mask:
 
 
 def _open_by_source(evidence: Evidence, explained: Mask) -> str | None:
-    """Say how many connections each address had open when it was refused, where that is a steady number."""
-    started = evidence.started[evidence.started["connected_ns"] != ABSENT]
+    """Say how many connections each address had open when it was refused, where that may be the limit."""
+    inside = let_in(evidence, explained)
     rows = evidence.failures.data[explained]
-    at_refusal = []
+    at_refusal, at_entry = [], []
     sources = np.unique(rows["source"])
     for source in sources:
-        own = started[(started["source"] == source) & (started["greeting_ns"] != ABSENT)]
+        own = inside[inside["source"] == source]
         open_then = aggregate.in_flight(own["connected_ns"], own["end_ns"])
         at_refusal.append(aggregate.at(open_then, rows["t_ns"][rows["source"] == source]))
-    counts = np.concatenate(at_refusal)
-    low, high = (float(value) for value in np.percentile(counts, (10, 90)))
-    if high < 1 or high - low > max(1.0, 0.1 * high):
+        at_entry.append(aggregate.at(open_then, own["connected_ns"] - 1))
+    limit = capped_at(np.concatenate(at_refusal), np.concatenate(at_entry))
+    if limit is None:
         return None
     whose = "of the address" if len(sources) == 1 else f"of each of the {len(sources)} addresses"
-    return f"each time about {round(float(np.median(counts)))} connections {whose} were open"
+    return f"each time about {limit} connections {whose} were open"

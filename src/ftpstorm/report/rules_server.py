@@ -16,7 +16,16 @@ from ftpstorm.report.finding import Against, Finding, Mask, Sign
 from ftpstorm.report.remedies import remedies
 from ftpstorm.report.rules_path import ONE_ADDRESS
 from ftpstorm.report.summary import Generator
-from ftpstorm.report.testimony import OVERFLOWS, failed_as, greeted, greeted_after, listener_stood, moved
+from ftpstorm.report.testimony import (
+    OVERFLOWS,
+    capped_at,
+    failed_as,
+    greeted_after,
+    greeted_between,
+    let_in,
+    listener_stood,
+    moved,
+)
 from ftpstorm.report.wording import count_of, seconds
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import Cause, Metric, Phase, Side
@@ -46,11 +55,10 @@ def server_connection_cap(evidence: Evidence, generator: Generator) -> Finding |
     signs = [
         Sign("signature", f"{count_of(len(rows), 'session')} were turned away at the door{f': {how}' if how else ''}")
     ]
-    open_at = aggregate.at(greeted(evidence), rows["t_ns"])
-    low, high = (float(value) for value in np.percentile(open_at, (10, 90)))
-    cap = round(float(np.median(open_at)))
-    steady = high > 0 and high - low <= max(2.0, 0.1 * high)
-    if steady:
+    inside = let_in(evidence, explained)
+    open_then = aggregate.in_flight(inside["greeting_ns"], inside["end_ns"])
+    cap = capped_at(aggregate.at(open_then, rows["t_ns"]), aggregate.at(open_then, inside["greeting_ns"] - 1))
+    if cap is not None:
         signs.append(Sign("records", f"each time about {cap} sessions were open"))
     server = evidence.plan.scenario.target.server
     habits = None if server is None or server.name is None else SERVERS[server.name]
@@ -58,7 +66,7 @@ def server_connection_cap(evidence: Evidence, generator: Generator) -> Finding |
         signs.append(Sign("records", f"it is what {habits.name} says at its maximum of users"))
     if refused:
         signs.append(Sign("witness", f"the server counted {count_of(refused, 'refused connection')}"))
-    how_many = f" at about {cap} sessions at one time" if steady else ""
+    how_many = f" at about {cap} sessions at one time" if cap is not None else ""
     return Finding(
         signs=tuple(signs),
         sentence=f"The server's cap on connections was reached {seconds(first_ns)} into the run{how_many}; "
@@ -130,21 +138,28 @@ def server_down(evidence: Evidence, generator: Generator) -> Finding | Against |
     any_greeted = bool(np.any(stamps != ABSENT))
     if not any_greeted and not moved(evidence, Side.SERVER, *OVERFLOWS):
         classes.append(F.GREETING_SILENT)
-    rows = evidence.failures.of(*classes)
-    if not len(rows):
+    unanswered = failed_as(evidence, *classes)
+    if not unanswered.any():
         last = stamps[stamps != ABSENT]
         return Against((f"sessions were greeted until {seconds(int(last.max()))}",)) if len(last) else None
-    first_ns = int(rows["t_ns"][0])
-    begun_ns = int(rows["start_ns"].min())
-    after = greeted_after(evidence, first_ns)
+    data = evidence.failures.data
+    after = greeted_after(evidence, int(data["t_ns"][unanswered][0]))
     if after:
         return Against((f"{count_of(after, 'session')} were greeted after the first connection got no answer",))
+    final = unanswered
+    if any_greeted:  # what began before a session that was greeted is not of the silence at the end
+        final = unanswered & (data["start_ns"] >= evidence.started["start_ns"][stamps != ABSENT].max())
+    if 2 * np.count_nonzero(final) <= np.count_nonzero(unanswered):
+        since = greeted_between(evidence, int(data["start_ns"][unanswered].min()), evidence.end_ns)
+        text = "were greeted that started after the first connect without an answer"
+        return Against((f"{count_of(since, 'session')} {text}",))
+    rows = data[final]
+    first_ns, begun_ns = int(rows["t_ns"][0]), int(rows["start_ns"].min())
     if listener_stood(evidence) and F.GREETING_SILENT not in classes:
         return Against(("the server's port was listening to the end",))
-    explained = failed_as(evidence, *classes) | (
-        failed_as(evidence, *_DEATH) & (evidence.failures.data["t_ns"] >= begun_ns - 5 * NS_PER_S)
-    )
-    kinds = ", ".join(f"{evidence.count(failure):,} x {failure.word}" for failure in classes if evidence.count(failure))
+    explained = final | (failed_as(evidence, *_DEATH) & (data["t_ns"] >= begun_ns - 5 * NS_PER_S))
+    counts = {failure: int(np.count_nonzero(rows["class"] == failure)) for failure in classes}
+    kinds = ", ".join(f"{count:,} x {failure.word}" for failure, count in counts.items() if count)
     signs = [Sign("signature", kinds), Sign("records", f"no session was greeted after {seconds(first_ns)}")]
     process = evidence.process("emulator")
     if process is not None and (process.error or process.exit_code not in (None, 0)):

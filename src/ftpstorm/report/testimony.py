@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ftpstorm.records import aggregate
 from ftpstorm.records.reader import Array, Readings
@@ -24,6 +25,10 @@ OVERFLOWS: Final = (
     "TcpExt.TCPReqQFullDrop",
 )
 """Counters of a full accept queue, or of a full queue of half-open connections."""
+SHOWN_BY: Final = 3
+"""So many refusals at about the same number show that the number has to do with them."""
+PASSED_BY: Final = 0.1
+"""So great a share may be let in beyond a cap: client and server do not count at the same instant."""
 COOKIES: Final = ("TcpExt.SyncookiesSent", "TcpExt.SyncookiesRecv")
 REFUSED_BY_NAT: Final = ("conntrack.insert_failed", "conntrack.drop")
 """Connections that the router could not translate, or had no room to track."""
@@ -98,22 +103,48 @@ def client_share(evidence: Evidence) -> str:
     return f"client ports {100 * peak / budget:.0f} % used" if peak is not None and budget else ""
 
 
-def greeted(evidence: Evidence) -> Readings:
-    """Return how many sessions the server had greeted and not yet let go, over time."""
-    rows = evidence.started[evidence.started["greeting_ns"] != ABSENT]
-    return aggregate.in_flight(rows["greeting_ns"], rows["end_ns"])
-
-
 def connected(evidence: Evidence) -> Readings:
     """Return how many control connections stood, over time."""
     rows = evidence.started[evidence.started["connected_ns"] != ABSENT]
     return aggregate.in_flight(rows["connected_ns"], rows["end_ns"])
 
 
+def let_in(evidence: Evidence, refused: Mask) -> Array:
+    """Return the sessions that the server greeted, those left out that it turned away with one of these failures."""
+    keys = [
+        rows["load"].astype(np.int64) << 32 | rows["session"] for rows in (evidence.started, evidence.failures.data)
+    ]
+    stayed = ~np.isin(keys[0], keys[1][refused]) | (evidence.started["login_ns"] != ABSENT)
+    rows: Array = evidence.started[(evidence.started["greeting_ns"] != ABSENT) & stayed]
+    return rows
+
+
 def greeted_after(evidence: Evidence, t_ns: int) -> int:
     """Return how many sessions were greeted after an instant."""
     stamps = evidence.started["greeting_ns"]
     return int(np.count_nonzero((stamps != ABSENT) & (stamps > t_ns)))
+
+
+def greeted_between(evidence: Evidence, first_ns: int, last_ns: int) -> int:
+    """Return how many sessions that started between two instants were greeted, whenever that was."""
+    rows = evidence.started
+    between = (rows["start_ns"] > first_ns) & (rows["start_ns"] < last_ns)
+    return int(np.count_nonzero(between & (rows["greeting_ns"] != ABSENT)))
+
+
+def capped_at(at_refusal: npt.NDArray[np.float64], at_entry: npt.NDArray[np.float64]) -> int | None:
+    """Return the number at which a cap lies; None where the records show none.
+
+    `at_refusal` is how many were open at each refusal, `at_entry` how many others when one was let in. Under a steady
+    load any refusal comes at about the same number: it is a cap only where almost nobody was let in beyond it.
+    """
+    if len(at_refusal) < SHOWN_BY:
+        return None
+    low, high = (float(value) for value in np.percentile(at_refusal, (10, 90)))
+    if high < 1 or high - low > max(2.0, 0.1 * high):
+        return None
+    passed = int(np.count_nonzero(at_entry >= high))
+    return None if passed > PASSED_BY * min(len(at_refusal), len(at_entry)) else round(float(np.median(at_refusal)))
 
 
 def in_bursts(evidence: Evidence, rows: Array) -> bool:
