@@ -19,7 +19,7 @@ import numpy.typing as npt
 from ftpstorm.records.reader import Array, Readings, Rows
 from ftpstorm.records.schema import ABSENT
 from ftpstorm.units import NS_PER_S
-from ftpstorm.vocabulary import TRANSFERS, FailureClass, Outcome, Phase
+from ftpstorm.vocabulary import TRANSFERS, FailureClass, Operation, Outcome, Phase
 
 Instants = npt.NDArray[np.int64]
 
@@ -158,9 +158,9 @@ def _add_addresses(part: Array, failed: Array, sessions: Array) -> None:
     part["local_port"], part["remote_port"] = failed["data_port"], failed["passive_port"]
     if not len(part) or not len(sessions):
         return
-    keys = sessions["load"].astype(np.uint64) << np.uint64(32) | sessions["session"]
+    keys = _keys(sessions)
     order = np.argsort(keys)
-    wanted = failed["load"].astype(np.uint64) << np.uint64(32) | failed["session"]
+    wanted = _keys(failed)
     found = order[np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)]
     known = keys[found] == wanted
     for name in ("target", "source"):
@@ -176,11 +176,10 @@ def _add_addresses(part: Array, failed: Array, sessions: Array) -> None:
 def after_failed_login(found: Failures, sessions: Array) -> npt.NDArray[np.bool_]:
     """Return which failures came after the login of their session had failed for good, in steps that went on."""
     data = found.data
-    key = data["load"].astype(np.uint64) << np.uint64(32) | data["session"]
+    key = _keys(data)
     at_login = np.flatnonzero(data["phase"] == Phase.LOGIN)
     never = sessions[(sessions["login_ns"] == ABSENT) & (sessions["start_ns"] != ABSENT)]
-    never_in = never["load"].astype(np.uint64) << np.uint64(32) | never["session"]
-    at_login = at_login[np.isin(key[at_login], never_in)]
+    at_login = at_login[np.isin(key[at_login], _keys(never))]
     _, last = np.unique(key[at_login][::-1], return_index=True)  # of several attempts the last one
     last = at_login[len(at_login) - 1 - last]
     order = np.argsort(key[last])
@@ -255,23 +254,61 @@ def _durations(rows: Array, from_ns: Instants, to_ns: Instants, phase: Phase) ->
     entered = from_ns != ABSENT
     completed = entered & (to_ns != ABSENT) & (rows["phase"] != phase)
     spans = np.maximum(to_ns[completed] - from_ns[completed], 0)
-    excluded = int(np.count_nonzero(entered & (rows["phase"] == phase) & (rows["class"] != FailureClass.NONE)))
-    return Durations(spans, from_ns[completed], excluded)
+    failed = (rows["phase"] == phase) & (rows["class"] != FailureClass.NONE)
+    unfinished = failed | (_cut_off(rows) & (to_ns == ABSENT))
+    return Durations(spans, from_ns[completed], int(np.count_nonzero(entered & unfinished)))
+
+
+def _cut_off(rows: Array) -> npt.NDArray[np.bool_]:
+    """Return what the end of the run cut off before anything had failed."""
+    cut: npt.NDArray[np.bool_] = (rows["outcome"] == Outcome.INTERRUPTED) & (rows["class"] == FailureClass.NONE)
+    return cut
+
+
+def _handshakes(began: Array) -> tuple[Instants, npt.NDArray[np.bool_]]:
+    """Return when each session entered TLS on control, ABSENT where it did not, and which did so before the greeting.
+
+    A session cut off is taken to have been in TLS where others of the same run tell that TLS came next.
+    """
+    connected, tls, greeting = (began[name] for name in ("connected_ns", "tls_ns", "greeting_ns"))
+    there = tls != ABSENT
+    entered = there | (began["phase"] == Phase.TLS)
+    implicit = entered & ((greeting == ABSENT) | (there & (tls < greeting)))
+    if entered.any():
+        waits = (connected != ABSENT) & (greeting == ABSENT) if implicit.any() else greeting != ABSENT
+        cut = _cut_off(began) & ~there & waits
+        entered |= cut
+        implicit |= cut & (greeting == ABSENT)
+    return np.where(entered, np.where(implicit, connected, greeting), ABSENT), implicit
+
+
+def _logging_in(began: Array, operations: Array) -> npt.NDArray[np.bool_]:
+    """Return which sessions logged in, or failed to, or were cut off while they tried: a flow may never try."""
+    tried = operations[(operations["operation"] == Operation.LOGIN) & (operations["outcome"] == Outcome.INTERRUPTED)]
+    cut = np.isin(_keys(began), _keys(tried))
+    entered: npt.NDArray[np.bool_] = (began["login_ns"] != ABSENT) | cut | ~_cut_off(began)
+    return entered
+
+
+def _keys(rows: Array) -> npt.NDArray[np.uint64]:
+    """Return the session that each row is of, as one number."""
+    keys: npt.NDArray[np.uint64] = rows["load"].astype(np.uint64) << np.uint64(32) | rows["session"]
+    return keys
 
 
 def phase_durations(sessions: Array, operations: Array) -> dict[str, Durations]:
     """Return the durations of each latency phase (`vocabulary.LATENCY_PHASES`) and `session_actual`.
 
     Each phase counts from the end of the one before; `session` from the intended start to the end, `session_actual`
-    from the actual start. A phase excludes what failed in it: a refusal that comes fast would flatter the latency.
+    from the actual start. A phase excludes what failed in it: a refusal that comes fast would flatter the latency. It
+    excludes too what the run's end cut off in it.
     """
     moved = transfers(operations)
     began = sessions[sessions["start_ns"] != ABSENT]
     start, connected, tls, greeting, login = (
         began[name] for name in ("start_ns", "connected_ns", "tls_ns", "greeting_ns", "login_ns")
     )
-    implicit = (tls != ABSENT) & ((greeting == ABSENT) | (tls < greeting))
-    before_tls = np.where(implicit, connected, greeting)
+    before_tls, implicit = _handshakes(began)
     before_login = np.where((tls != ABSENT) & ~implicit, tls, greeting)
     succeeded = moved["outcome"] == Outcome.SUCCEEDED
     done = began[began["outcome"] == Outcome.SUCCEEDED]
@@ -279,9 +316,9 @@ def phase_durations(sessions: Array, operations: Array) -> dict[str, Durations]:
     lost = int(np.count_nonzero(sessions["outcome"] == Outcome.DROPPED))
     return {
         "control_connect": _durations(began, start, connected, Phase.CONTROL_CONNECT),
-        "tls": _durations(began, np.where(tls == ABSENT, ABSENT, before_tls), tls, Phase.TLS),
+        "tls": _durations(began, before_tls, tls, Phase.TLS),
         "greeting": _durations(began, np.where(implicit, tls, connected), greeting, Phase.GREETING),
-        "login": _durations(began, before_login, login, Phase.LOGIN),
+        "login": _durations(began, np.where(_logging_in(began, operations), before_login, ABSENT), login, Phase.LOGIN),
         "passive": _durations(moved, moved["start_ns"], moved["passive_ns"], Phase.PASSIVE),
         "data_connect": _durations(moved, moved["passive_ns"], moved["data_connected_ns"], Phase.DATA_CONNECT),
         "first_byte": _durations(moved, moved["data_connected_ns"], moved["first_byte_ns"], Phase.FIRST_BYTE),

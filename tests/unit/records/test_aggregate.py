@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpstorm.records import aggregate
-from ftpstorm.records.reader import Readings, Run, open_run
+from ftpstorm.records.reader import Readings, Run, open_run, row_dtype
+from ftpstorm.records.schema import ABSENT, OPERATIONS, SESSIONS
 from ftpstorm.units import NS_PER_MS, NS_PER_S
-from ftpstorm.vocabulary import FailureClass, Phase
+from ftpstorm.vocabulary import FailureClass, Operation, Outcome, Phase
 from support.results_folder import REPLY, Fault, Story, write_results
 
 
@@ -127,3 +129,81 @@ def test_a_percentile_is_the_nearest_rank(count: int, percent: float) -> None:
     values = np.arange(1, count + 1)[::-1].copy()
     rank = max(1, math.ceil(Fraction(str(percent)) * count / 100))
     assert aggregate.percentile(values, percent) == rank
+
+
+# --- who entered a phase and did not complete it ----------------------------------------------------------------------
+
+
+def began(count: int, **stamps: int) -> Any:
+    """Return sessions that started at 0 and got as far as `stamps` say."""
+    rows = np.zeros(count, row_dtype(SESSIONS))
+    for name in ("connected_ns", "tls_ns", "greeting_ns", "login_ns"):
+        rows[name] = stamps.get(name, ABSENT)
+    rows["session"] = np.arange(count)
+    rows["outcome"] = Outcome.SUCCEEDED
+    rows["end_ns"] = 99
+    return rows
+
+
+def excluded_of(sessions: Any, operations: Any | None = None) -> dict[str, int]:
+    """Return what each phase excludes, phases that exclude nothing left out."""
+    none = np.zeros(0, row_dtype(OPERATIONS))
+    found = aggregate.phase_durations(sessions, none if operations is None else operations)
+    return {name: spans.excluded for name, spans in found.items() if spans.excluded and not name.startswith("session")}
+
+
+@pytest.mark.parametrize("got", [{"greeting_ns": 2}, {}], ids=["explicit", "implicit"])
+def test_sessions_that_fail_in_tls_have_entered_it(got: dict[str, int]) -> None:
+    rows = began(10, connected_ns=1, tls_ns=3, greeting_ns=got.get("greeting_ns", 4), login_ns=5)
+    rows[7:] = began(3, connected_ns=1, **got)
+    rows["outcome"][7:], rows["class"][7:], rows["phase"][7:] = Outcome.FAILED, FailureClass.TLS_FAILED, Phase.TLS
+    assert excluded_of(rows) == {"tls": 3}
+    assert len(aggregate.phase_durations(rows, np.zeros(0, row_dtype(OPERATIONS)))["tls"].ns) == 7
+
+
+@pytest.mark.parametrize(
+    ("got", "phase"), [({}, "control_connect"), ({"connected_ns": 1}, "greeting")], ids=["connecting", "unwelcomed"]
+)
+def test_sessions_cut_off_in_a_phase_did_not_complete_it(got: dict[str, int], phase: str) -> None:
+    rows = began(10, connected_ns=1, greeting_ns=2, login_ns=3)
+    rows[7:] = began(3, **got)
+    rows["outcome"][7:] = Outcome.INTERRUPTED
+    assert excluded_of(rows) == {phase: 3}
+
+
+@pytest.mark.parametrize("got", [{"greeting_ns": 2}, {}], ids=["explicit", "implicit"])
+def test_sessions_cut_off_in_tls_did_not_complete_it(got: dict[str, int]) -> None:
+    """That the run speaks TLS, and from when on, the others tell."""
+    rows = began(10, connected_ns=1, tls_ns=3, greeting_ns=got.get("greeting_ns", 4), login_ns=5)
+    rows[7:] = began(3, connected_ns=1, **got)
+    rows["outcome"][7:] = Outcome.INTERRUPTED
+    assert excluded_of(rows) == {"tls": 3}
+
+
+def test_a_session_cut_off_while_it_logs_in_did_not_complete_that_and_one_that_never_tried_did_not_enter_it() -> None:
+    rows = began(10, connected_ns=1, greeting_ns=2, login_ns=3)
+    rows[6:] = began(4, connected_ns=1, greeting_ns=2)
+    rows["session"], rows["outcome"][6:] = np.arange(10), Outcome.INTERRUPTED
+    steps = np.zeros(2, row_dtype(OPERATIONS))
+    steps["session"], steps["operation"], steps["outcome"] = (8, 9), Operation.LOGIN, Outcome.INTERRUPTED
+    assert excluded_of(rows, steps) == {"login": 2}
+
+
+@pytest.mark.parametrize(
+    ("stamps", "phase"),
+    [
+        ((), "passive"),
+        (("passive_ns",), "data_connect"),
+        (("passive_ns", "data_connected_ns"), "first_byte"),
+        (("passive_ns", "data_connected_ns", "first_byte_ns"), "transfer"),
+        (("passive_ns", "data_connected_ns", "first_byte_ns", "data_end_ns"), "final_reply"),
+    ],
+)
+def test_a_transfer_cut_off_in_a_phase_did_not_complete_it(stamps: tuple[str, ...], phase: str) -> None:
+    moved = np.zeros(3, row_dtype(OPERATIONS))
+    for name in ("passive_ns", "data_connected_ns", "first_byte_ns", "data_end_ns"):
+        moved[name] = 1 if name in stamps else ABSENT
+    moved["operation"], moved["outcome"] = Operation.RETR, Outcome.INTERRUPTED
+    rows = began(3, connected_ns=1, greeting_ns=2, login_ns=3)
+    rows["outcome"] = Outcome.INTERRUPTED
+    assert excluded_of(rows, moved) == {phase: 3}
