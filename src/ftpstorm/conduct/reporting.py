@@ -57,7 +57,8 @@ def compare_runs(
 ) -> int:
     """Write the before/after page of `runs`, the first or the kept `baseline` being the baseline, and print its table.
 
-    Raises UsageError for fewer than two columns, a text that names no run, a baseline or an expression that is none.
+    Raises UsageError for fewer than two columns, a text that names no run, a run that is given twice, a baseline or an
+    expression that is none.
     """
     folders = [resolve_repeats(text, results) for text in runs]
     return show_comparison(folders, out, fail_on, baseline=baseline, as_json=as_json, plots=plots)
@@ -107,6 +108,9 @@ def show_comparison(
     for warning in comparison.warnings:
         view.note(f"warning: {warning}")
     view.print(_table(comparison))
+    for row in comparison.rows:
+        for reason in dict.fromkeys(filter(None, row.reasons)):
+            view.note(f"not compared: {row.quantity}: {reason}")
     names = [run.name for run in comparison.runs]
     for setting in comparison.settings[:SETTINGS_SHOWN]:
         values = ", ".join(f"{name} {value}" for name, value in zip(names, setting.values, strict=True))

@@ -51,6 +51,8 @@ class Row(SummaryModel):
     """What was predicted of each column before its runs; null where that was left open."""
     predicted_differences: list[float | None] = Field(default_factory=list)
     verdicts: list[Outcome]
+    reasons: list[str | None] = Field(default_factory=list)
+    """Why a verdict is `not comparable` although both values were measured."""
 
 
 class ComparedRun(SummaryModel):
@@ -105,8 +107,8 @@ def compare_runs(
     """Compare the columns in `folders`, the first being the baseline; write compare.html and compare.json into `out`.
 
     A column is the folder of a run, or those of its repeats. `baseline` is a summary.json that was kept: then it is the
-    first column. `out` defaults to the last run's folder. Raises UsageError for fewer than two columns, a bad `fail_on`
-    expression or a baseline that is none, RecordsError for a folder that no run left.
+    first column. `out` defaults to the last run's folder. Raises UsageError for fewer than two columns, a run that is
+    given twice, a bad `fail_on` expression or a baseline that is none, RecordsError for a folder that no run left.
     """
     if len(folders) + (baseline is not None) < 2:
         raise UsageError(
@@ -115,9 +117,11 @@ def compare_runs(
         )
     conditions = [parse_fail_on(text) for text in fail_on]
     columns = [[item] if isinstance(item, Path) else list(item) for item in folders]
+    _refuse_twice(columns)
     subjects = _named([tuple(map(_member, column)) for column in columns])
     if baseline is not None:
         subjects.insert(0, Subject("baseline", (_kept(baseline),)))
+    _refuse_copies(subjects)
     comparison = compare(subjects, conditions)
     target = out if out is not None else columns[-1][-1]
     target.mkdir(parents=True, exist_ok=True)
@@ -132,6 +136,26 @@ def compare_runs(
     text = environment().get_template("compare.html.j2").render(c=comparison, pictures=pictures)
     (target / COMPARE_PAGE).write_text(text, encoding="utf-8")
     return comparison
+
+
+def _refuse_twice(columns: Sequence[Sequence[Path]]) -> None:
+    """Raise UsageError for a folder that is given twice: a run does not vary from itself."""
+    seen: set[Path] = set()
+    for folder in (folder.resolve() for column in columns for folder in column):
+        if folder in seen:
+            raise UsageError(f"{folder.name} is given twice; a run is compared with other runs and repeats none")
+        seen.add(folder)
+
+
+def _refuse_copies(subjects: Sequence[Subject]) -> None:
+    """Raise UsageError for two folders, or a folder and a kept baseline, that are of the same run."""
+    seen: dict[str, str] = {}
+    for member in (member for subject in subjects for member in subject.members):
+        name = "the baseline" if member.evidence is None else member.evidence.run.folder.name
+        run_id = member.summary.run_id
+        if run_id in seen:
+            raise UsageError(f"{seen[run_id]} and {name} are the same run ({run_id}); give another one")
+        seen[run_id] = name
 
 
 def _member(folder: Path) -> Member:
@@ -242,16 +266,18 @@ def _row(figure: Figure, subjects: Sequence[Subject], comparable: bool) -> Row:
     changes: list[float | None] = []
     foretold: list[float | None] = []
     verdicts: list[Outcome] = []
-    for value, expected in zip(values[1:], predicted[1:], strict=True):
+    reasons = [figure.apart(subjects[0], subject) if figure.apart else None for subject in subjects[1:]]
+    for value, expected, reason in zip(values[1:], predicted[1:], reasons, strict=True):
         difference = None if value.value is None or first.value is None else value.value - first.value
         differences.append(difference)
         intervals.append(_interval(first, value))
         changes.append(difference / first.value if difference is not None and first.value else None)
         foretold.append(None if expected is None or predicted[0] is None else expected - predicted[0])
-        verdicts.append(_outcome(figure, first, value) if comparable else "not comparable")
+        verdicts.append(_outcome(figure, first, value) if comparable and reason is None else "not comparable")
     return Row(
         quantity=figure.quantity, unit=figure.unit, better=figure.better, values=values, differences=differences,
         intervals=intervals, changes=changes, predicted=predicted, predicted_differences=foretold, verdicts=verdicts,
+        reasons=reasons,
     )  # fmt: skip
 
 

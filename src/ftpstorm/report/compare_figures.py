@@ -16,10 +16,12 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from ftpstorm.records.aggregate import Instants
+from ftpstorm.records.estimate import Method
 from ftpstorm.report.blocks import Member, Subject, block_edges
 from ftpstorm.report.bootstrap import BLOCKS_MIN, interval, percentile_interval, ratio_interval, weights
 from ftpstorm.report.evidence import Evidence
 from ftpstorm.report.summary import SummaryModel
+from ftpstorm.report.wording import number
 from ftpstorm.simulate.prediction import Expected
 from ftpstorm.units import NS_PER_MS
 from ftpstorm.vocabulary import FailureClass, Outcome
@@ -28,6 +30,11 @@ Z95: Final = 1.96
 """Half-width of a 95 % interval in standard deviations."""
 RATE_TOLERANCE: Final = 0.02
 """What the estimator of the sustained rate owes to phase alone."""
+ACHIEVED: Final[Method] = "achieved, nothing ran out"
+SCHEDULED: Final = frozenset(
+    {"constant-arrival-rate", "ramping-arrival-rate", "poisson-arrival-rate", "replay", "burst", "hold"}
+)
+"""Executors whose schedule says how much is offered, however the server does."""
 BETWEEN_RUNS: Final = {50: 1.35, 99: 4.6}
 """By which factor a percentile of latency may lie off where a column rests on one run, at 95 %: exp(1.96 s), s being
 the standard deviation of its logarithm over runs of the same. Measured with eight runs of `try-later`, variant `after`,
@@ -55,6 +62,8 @@ class Figure:
     """A difference smaller than this is none, whatever the intervals say ..."""
     least_share: float = 0.0
     """... and so is one smaller than this share of the first run's value."""
+    apart: Callable[[Subject, Subject], str | None] | None = None
+    """Why two subjects' values do not compare although both were measured; None where they do."""
 
     def predicted(self, subject: Subject) -> float | None:
         """Return the mean of what was predicted before each run; None where one prediction leaves it open."""
@@ -71,7 +80,7 @@ class Figure:
 
 def figures(subjects: Sequence[Subject]) -> Iterator[Figure]:
     """Return the rows for these subjects."""
-    yield Figure("sustained transfer rate", "/s", "higher", _sustained, _expected_rate)
+    yield Figure("sustained transfer rate", "/s", "higher", _sustained, _expected_rate, apart=_offered_less)
     yield Figure("share of attempted transfers that succeeded", "%", "higher", _succeeded_share, _expected_success)
     yield Figure("share of sessions that failed", "%", "lower", _session_share("failed"), _expected_sessions("failed"))
     yield Figure("share of sessions dropped", "%", "lower", _dropped_share, _expected_dropped)
@@ -130,6 +139,40 @@ def _rate_interval(subject: Subject, rate: float) -> tuple[float | None, float |
     hits, of = np.concatenate(counts), np.concatenate(lengths)
     mean = hits.sum() / of.sum()
     return interval((drawn @ hits) / (drawn @ of) * (rate / mean)) if mean else (None, None)
+
+
+def _offered_less(one: Subject, other: Subject) -> str | None:
+    """Return why the lower rate says nothing: it was all that was asked for, and less than of the other one.
+
+    Of closed loads nothing is said: what they offer is what they carry.
+    """
+    rates = [_sustained(subject).value for subject in (one, other)]
+    offered = [_offered_per_s(subject) for subject in (one, other)]
+    if None in rates or offered[0] is None or offered[1] is None or rates[0] == rates[1]:
+        return None
+    lower = int(rates[1] < rates[0])  # type: ignore[operator]  # just looked
+    less, more = offered[lower], offered[1 - lower]
+    subject, against = (one, other)[lower], (one, other)[1 - lower]
+    methods = {member.summary.transfers.sustained.method for member in subject.members}
+    assert less is not None
+    assert more is not None
+    if ACHIEVED not in methods or less >= more * (1 - RATE_TOLERANCE):
+        return None
+    return (
+        f"{subject.name} was offered less ({number(less)}/s; {against.name} {number(more)}/s) and nothing ran out: "
+        "its rate is what was asked for, no limit"
+    )
+
+
+def _offered_per_s(subject: Subject) -> float | None:
+    """Return the mean of what was offered a second; None where a load's schedule does not set it."""
+    found = []
+    for member in subject.members:
+        rate = member.summary.transfers.offered_per_s
+        if rate is None or any(load.executor not in SCHEDULED for load in member.summary.by_load.values()):
+            return None
+        found.append(rate)
+    return sum(found) / len(found)
 
 
 def _expected_rate(expected: Expected) -> float | None:

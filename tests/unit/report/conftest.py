@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ Judge = Callable[[Story], Summary]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
-    """Give ``folder(story)``: a results folder with its prediction."""
+    """Give ``folder(story)``: a results folder with its prediction, each of another run."""
     made: list[Path] = []
 
     def write(story: Story) -> Path:
+        if made:
+            story = replace(story, run_id=f"{story.run_id}-{len(made)}")
         path = write_results(tmp_path / f"run-{len(made)}", story)
         write_prediction(path, predict(story.plan()))
         made.append(path)

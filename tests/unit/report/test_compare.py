@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftpstorm.conduct.simulated import SimulateOptions, make_folder
 from ftpstorm.errors import ExitCode, UsageError
 from ftpstorm.report.compare import Comparison, compare_runs
 from ftpstorm.report.compare_figures import Measured, between_runs, quantile_interval, wilson
@@ -19,6 +21,7 @@ from ftpstorm.report.compare_settings import flatten
 from ftpstorm.report.fail_on import parse_fail_on
 from ftpstorm.report.summary import Summary
 from support.results_folder import Story
+from support.short_run import scenario_of
 
 Folder = Callable[[Story], Path]
 Judge = Callable[[Story], Summary]
@@ -259,3 +262,65 @@ def test_a_simulated_run_beside_a_measured_one_is_a_warning_and_its_picture_is_m
     found = compare_runs([folder(BEFORE), folder(replace(AFTER, status="simulated"))], tmp_path / "out")
     assert "after was simulated, the other one measured" in found.warnings
     assert found.runs[1].marks == ["simulated: no packet was sent"]
+
+
+# --- what is no comparison --------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_was_offered_less_and_carried_it_is_no_slower(folder: Folder) -> None:
+    more, less = (folder(Story(rate=rate, duration_s=20, ports=200, expect=None, label=f"{rate}")) for rate in (9, 5))
+    for order in ((more, less), (less, more)):
+        row = compare_runs(order, plots=False).rows[0]
+        assert row.verdicts == ["not comparable"]
+        assert (row.reasons[0] or "").startswith("5 was offered less (5/s; 9 9/s) and nothing ran out")
+
+
+def test_why_a_figure_is_not_compared_stands_on_the_page(folder: Folder, tmp_path: Path) -> None:
+    two = [folder(Story(rate=rate, duration_s=20, ports=200, expect=None)) for rate in (9, 5)]
+    row = compare_runs(two, tmp_path / "out", plots=False).rows[0]
+    assert row.reasons[0] is not None
+    assert row.reasons[0] in (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
+
+
+def test_a_pool_that_ran_out_under_a_smaller_load_is_compared(folder: Folder) -> None:
+    """Its rate is a limit of the pool: more load would not have carried more."""
+    less, more = folder(Story(rate=50, duration_s=8)), folder(Story(rate=97, duration_s=8, ports=1000, expect=None))
+    assert verdicts(compare_runs([less, more], plots=False))["sustained transfer rate"] == "better"
+
+
+def test_closed_loads_offer_what_they_carry_and_are_compared(tmp_path: Path) -> None:
+    """A slot that is done sooner starts the next session: that is what such a load measures."""
+    load = {"only": {"executor": "constant-sessions", "sessions": 2, "duration": "2s", "flow": "download"}}
+    made = []
+    for number, delay in enumerate(("20ms", "60ms")):
+        file = tmp_path / f"short-{number}.yaml"
+        target = {"emulator": {"passive_ports": 500, "delay": delay}}
+        file.write_text(json.dumps(scenario_of(load=load, target=target)))
+        made.append(make_folder(SimulateOptions(scenario=str(file), out=str(tmp_path / f"out-{number}"))))
+    row = compare_runs(made, plots=False).rows[0]
+    assert row.verdicts == ["worse"]
+    assert row.reasons == [None]
+
+
+def test_one_run_twice_is_refused(both: tuple[Path, Path], tmp_path: Path) -> None:
+    before, after = both
+    (tmp_path / "link").symlink_to(before)
+    for columns in ([[before] * 8, after], [before, before], [[before, tmp_path / "link"], after]):
+        with pytest.raises(UsageError, match="run-0 is given twice"):
+            compare_runs(columns, plots=False)
+
+
+def test_a_copy_of_a_run_is_no_repeat(both: tuple[Path, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(both[0], copy)
+    with pytest.raises(UsageError, match="run-0 and copy are the same run"):
+        compare_runs([[both[0], copy], both[1]], plots=False)
+
+
+def test_a_kept_baseline_of_the_run_itself_is_refused(both: tuple[Path, Path], tmp_path: Path) -> None:
+    from ftpstorm.report.build import build_report
+
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps(build_report(both[0], plots=False).to_json()))
+    with pytest.raises(UsageError, match="the baseline and run-0 are the same run"):
+        compare_runs(both[:1], baseline=kept)
