@@ -29,7 +29,7 @@ from ftpstorm.simulate.prediction import (
 )
 from ftpstorm.simulate.service import ServiceTimes
 from ftpstorm.simulate.serving import Serving
-from ftpstorm.simulate.shape import Shape, shape_of
+from ftpstorm.simulate.shape import Shape, begins_evenly, shape_of
 from ftpstorm.simulate.tally import Tally
 from ftpstorm.simulate.world import Occupancies, Setting, client_ports_of
 from ftpstorm.units import NS_PER_S
@@ -95,7 +95,7 @@ def predict_from(simulation: Simulation, tally: Tally, *, stamped_at: str | None
         binding=None if binding is None else binding.name,
         offered_per_s=shape.offered_per_s,
         ceiling_per_s=_ceiling(limits),
-        figures=_figures(plan, shape, setting),
+        figures=_figures(plan, shape, setting, tally.exhausted),
         estimator=estimator,
         expected=expected,
         simulated_until_s=None if simulation.cut_at_ns is None else simulation.cut_at_ns / NS_PER_S,
@@ -144,8 +144,9 @@ def _inputs(plan: Plan, shape: Shape, setting: Setting) -> dict[str, Symbol]:
     return inputs
 
 
-def _figures(plan: Plan, shape: Shape, setting: Setting) -> tuple[Figure, ...]:
-    """The pool's occupancy and first exhaustion by Little's law, where the offered rate is one number."""
+def _figures(plan: Plan, shape: Shape, setting: Setting, exhausted: Cause) -> tuple[Figure, ...]:
+    """The pool's occupancy by Little's law, where the offered rate is one number, and N/r where it is when the pool
+    runs out, `exhausted` being what does so first."""
     serving = setting.serving
     held = pool_hold(plan, shape, setting)
     if serving.ports is None or held is None or serving.choice == "session" or shape.active_part:
@@ -157,10 +158,9 @@ def _figures(plan: Plan, shape: Shape, setting: Setting) -> tuple[Figure, ...]:
     every = {key: symbol for key, symbol in _inputs(plan, shape, setting).items() if key in ("r", "H", "C", "W", "N")}
     equation = "r x (H + C + W)" if shape.unused_s else "r x (H + C)"
     figures = [Figure(name="passive ports wanted", value=wanted, unit="ports", equation=equation, symbols=every)]
-    if shape.unused_s:  # a transfer takes more than one port, each for a time of its own: N/r is not when none is left
-        return tuple(figures)
     first = time_to_exhaustion_s(len(serving.ports), rate, connection, hold)
-    if first is not None:
+    ran_out = exhausted in (Cause.SERVER_PASSIVE_POOL, Cause.SERVER_PASSIVE_POOL_ESCAPED)
+    if first is not None and ran_out and begins_evenly(plan, shape, first):
         figures.append(Figure(name="time to first exhaustion", value=first, unit="s", equation="N/r", symbols=every))
     return tuple(figures)
 

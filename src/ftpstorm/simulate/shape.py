@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Final
 
 from ftpstorm.limits.timewait import Hold
 from ftpstorm.plan.plan import Plan
-from ftpstorm.scenario.load import ConstantSessions, ProbeUntilSuccess, RampingSessions, SharedIterations
+from ftpstorm.scenario.load import (
+    ConstantArrivalRate,
+    ConstantSessions,
+    ProbeUntilSuccess,
+    RampingSessions,
+    SharedIterations,
+)
 from ftpstorm.simulate.service import ServiceTimes
 from ftpstorm.simulate.stages import Stage
 from ftpstorm.simulate.world import LoadModel
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import Side
+
+LEAD_SHARE: Final = 0.1
+"""Part of the time to the first exhaustion within which a session has asked for all its ports: N/r is as exact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +50,8 @@ class Shape:
     unused_s: float
     """W: how long passive ports listen that are asked for and never used, for each transfer, or each session where
     nothing is transferred."""
+    lead_s: float
+    """From a session's start to its last request for a passive port, the longest of all flows."""
     data_s: float
     """How long a data connection is open."""
     offered_per_s: float | None
@@ -74,6 +86,7 @@ def shape_of(plan: Plan, loads: Sequence[LoadModel], service: ServiceTimes) -> S
         active_part=_mean((w, float(s.active)) for w, s in weighted),
         control_client_first_part=mean(_client_keeps_control),
         unused_s=mean(lambda load: unused_ns(load.stages, service)) / NS_PER_S / (per_session or 1),
+        lead_s=max(lead_ns(load.stages, service) for _, load in shares) / NS_PER_S,
         data_s=_mean((w, service.passive_life_ns(s.size_bytes) - service.reply_ns / 2) for w, s in weighted) / NS_PER_S,
         offered_per_s=_offered_per_s(loads, counts_transfers=per_session > 0),
         load_start_ns=min(load.load.start_time for load in loads),
@@ -89,6 +102,20 @@ def session_ns(stages: Iterable[Stage], service: ServiceTimes) -> int:
     """
     total = service.connect_ns + service.session_work_ns + service.reply_ns
     return total + sum(_stage_ns(stage, service) for stage in stages)
+
+
+def lead_ns(stages: Iterable[Stage], service: ServiceTimes) -> int:
+    """Return when, after its start, a session of these stages asks for its last passive port; 0 where it asks for none.
+
+    Worked number: login, one RETR, quit, with the defaults: 100 us (connect) + 350 (greeting) + 600 (login) = 1.05 ms.
+    """
+    last = 0
+    at_ns = service.connect_ns + service.session_work_ns + service.reply_ns
+    for stage in stages:
+        if stage.passive and not stage.active:
+            last = at_ns
+        at_ns += _stage_ns(stage, service)
+    return last
 
 
 def unused_ns(stages: Iterable[Stage], service: ServiceTimes) -> int:
@@ -112,6 +139,25 @@ def _stage_ns(stage: Stage, service: ServiceTimes) -> int:
     if stage.transfer:
         return service.reply_ns // 2 + service.passive_life_ns(stage.size_bytes) + service.final_reply_ns
     return service.reply_ns if stage.passive else stage.duration_ns
+
+
+def begins_evenly(plan: Plan, shape: Shape, first_s: float) -> bool:
+    """Tell whether r ports a second are taken from start_at on, and none comes back, until `first_s`.
+
+    Not so with a load that begins later, or whose rate changes or is one in the mean only; where some transfers give
+    their port back at once, or a transfer takes ports that are not used; where a session asks for a port long after
+    its start.
+    """
+    ((_, load),) = plan.loads
+    held = shape.held_part if plan.scenario.target.emulator is not None else shape.server_first_part
+    return (
+        isinstance(load, ConstantArrivalRate)
+        and load.start_time == 0
+        and first_s * NS_PER_S < load.duration
+        and held in (0.0, 1.0)
+        and shape.unused_s == 0
+        and shape.lead_s <= LEAD_SHARE * first_s
+    )
 
 
 def mean_hold(shape: Shape, hold_s: float, why: str) -> Hold:

@@ -302,3 +302,44 @@ def test_a_download_from_an_offset_moves_the_rest() -> None:
     plan = make_plan(steps=["login", {"retr": {"file": "small.bin", "offset": "1000B"}}])
     stages = stages_of(plan.scenario.flows["flow"], plan.scenario, ServiceTimes())
     assert stages[1].size_bytes == plan.scenario.files["small.bin"] - 1000
+
+
+# --- the first exhaustion in closed form ------------------------------------------------------------------------------
+
+POOL = {"passive_ports": 20, "hold": {"for": "2s", "after": "any-close"}}
+SERVER_CLOSE = {"passive_ports": 20, "hold": {"for": "2s", "after": "server-close"}}
+STEADY = {"executor": "constant-arrival-rate", "rate": "97/s", "duration": "20s"}
+RETR: dict[str, Any] = {"retr": "small.bin"}
+STOR: dict[str, Any] = {"stor": {"size": "1KiB"}}
+RAMP = {"executor": "ramping-arrival-rate", "stages": [{"duration": "10s", "target": "50/s"}]}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"load": RAMP},
+        {"load": {"executor": "burst", "sessions": 60, "every": "4s", "times": 3}},
+        {"load": {"executor": "poisson-arrival-rate", "rate": "97/s", "duration": "20s"}},
+        {"load": STEADY | {"start_time": "5s"}},
+        {"steps": ["login", RETR, STOR, "quit"], "emulator": SERVER_CLOSE},
+        {"steps": ["login", {"think": "3s"}, RETR, "quit"]},
+        {"steps": ["login", RETR, {"think": "1s"}, RETR, "quit"]},
+        {"load": STEADY | {"rate": "10/s", "duration": "1s"}},
+        {"load": STEADY | {"max_sessions": 1}, "steps": ["login", RETR, {"think": "9s"}, "quit"]},
+    ],
+    ids=["ramp", "bursts", "poisson", "late", "half-held", "think-first", "think-between", "too-short", "capped"],
+)
+def test_the_first_exhaustion_has_no_closed_form_where_n_over_r_is_not_it(changes: dict[str, Any]) -> None:
+    plan = make_plan(**{"load": STEADY, "emulator": POOL, **changes})
+    assert "time to first exhaustion" not in {figure.name for figure in predict(plan).figures}
+
+
+@pytest.mark.parametrize("steps", [["login", RETR, "quit"], ["login", RETR, STOR, "quit"]], ids=["one", "two"])
+@pytest.mark.parametrize("after", ["any-close", "server-close"])
+def test_where_it_has_one_the_model_agrees(steps: list[Any], after: str) -> None:
+    found = predict(make_plan(load=STEADY, steps=steps, emulator=POOL | {"hold": {"for": "2s", "after": after}}))
+    for figure in found.figures:
+        if figure.name == "time to first exhaustion":
+            assert found.expected.first_exhaustion_s == pytest.approx(figure.value, rel=0.1)
+    told = "time to first exhaustion" in {figure.name for figure in found.figures}
+    assert told is (len(steps) == 3 or after == "any-close")
