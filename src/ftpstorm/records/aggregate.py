@@ -116,13 +116,15 @@ def increase(readings: Readings) -> float | None:
 class Failures:
     """Every failure once: failed operations (each attempt) and sessions that failed outside any operation.
 
-    `data["text"]` is an index into `texts`; `t_ns` is when it failed; `local_port` and `remote_port` are those of the
-    connection it concerns, 0 where unknown (a control connection's remote port is that of the target). `unconnected`
-    marks a data connection of active mode that never came: `local_port` waited for it, and no remote port is known.
+    `data["text"]` is an index into `texts`, `data["worker"]` one into `writers`; `t_ns` is when it failed; `local_port`
+    and `remote_port` are those of the connection it concerns, 0 where unknown (a control connection's remote port is
+    that of the target). `unconnected` marks a data connection of active mode that never came: `local_port` waited for
+    it, and no remote port is known.
     """
 
     data: Array
     texts: tuple[str, ...]
+    writers: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.data)
@@ -147,10 +149,14 @@ def failures(sessions: Rows, operations: Rows) -> Failures:
     number_of = {text: number for number, text in enumerate(texts)}
     for part, rows in ((of_operations, operations), (of_sessions, sessions)):
         part["text"] = np.array([number_of[text] for text in rows.texts], np.uint32)[part["text"]]
+    writers = tuple(dict.fromkeys((*operations.writers, *sessions.writers)))
+    for part, rows in ((of_operations, operations), (of_sessions, sessions)):
+        if rows.writers:  # of spools that still grow nobody asks who wrote them
+            part["worker"] = np.array([writers.index(writer) for writer in rows.writers], np.uint8)[part["worker"]]
     _add_addresses(of_operations, failed, sessions.data)
     for name in ("local_port", "target", "source"):
         of_sessions[name] = outside[name]
-    return Failures(data[np.argsort(data["t_ns"], kind="stable")], texts)
+    return Failures(data[np.argsort(data["t_ns"], kind="stable")], texts, writers)
 
 
 def _add_addresses(part: Array, failed: Array, sessions: Array) -> None:

@@ -63,6 +63,9 @@ class Manifest(ManifestModel):
     """start_at on CLOCK_MONOTONIC of this host."""
     clock: dict[str, int]
     """One (monotonic_ns, realtime_ns) pair of the conductor."""
+    started_later_ns: dict[str, int] = {}
+    """Of shards that were merged: by how much later than `started_at`, on their own machine's clock, the instants of a
+    writer (such as ``worker-3``) count from; it is 0 of one that is not named."""
     ended_ns: int | None = None
     """When the last worker was done, in ns after start_at."""
     status: str | None = None

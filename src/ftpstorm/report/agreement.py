@@ -88,17 +88,18 @@ def _rows(evidence: Evidence) -> Iterator[Agreement]:
     left_open = {item.quantity: item.why for item in prediction.not_predicted}
     sustained = evidence.sustained
     exhausted = evidence.count(FailureClass.PASSIVE_EXHAUSTED) > 0
+    shard, partial = _shard(evidence), _partial(evidence)
+    rate = None if shard else sustained.rate_per_s
     if prediction.ceiling_per_s is not None:
         why = sustained.reason if exhausted else "the pool never ran out: what was achieved is not its ceiling"
         yield _row(
             "ceiling of the passive pool, N/(H + C)", "transfers/s", prediction.ceiling_per_s,
-            sustained.rate_per_s if exhausted else None, CEILING, why,
+            rate if exhausted else None, CEILING, shard or why,
         )  # fmt: skip
     yield _row(
         "sustained transfer rate", "transfers/s", expected.sustained.rate_per_s if expected.sustained else None,
-        sustained.rate_per_s, SUSTAINED, left_open.get("expected.sustained") or sustained.reason,
+        rate, SUSTAINED, left_open.get("expected.sustained") or shard or sustained.reason,
     )  # fmt: skip
-    partial = _partial(evidence)
     for quantity, key, predicted, measured in (
         ("sessions succeeded", "sessions.succeeded", expected.sessions.succeeded, evidence.outcome(Outcome.SUCCEEDED)),
         ("sessions failed", "sessions.failed", expected.sessions.failed, evidence.outcome(Outcome.FAILED)),
@@ -113,8 +114,9 @@ def _rows(evidence: Evidence) -> Iterator[Agreement]:
     measured_first = int(first[0]) / NS_PER_S if len(first) else None
     if expected.first_failure_s is not None or measured_first is not None:
         why = "no failure was predicted" if expected.first_failure_s is None else "no failure came"
-        why = left_open.get("expected.first_failure_s", why)
-        yield _row("first failure", "s", expected.first_failure_s, measured_first, INSTANT, why)
+        why = left_open.get("expected.first_failure_s") or shard or why
+        first_s = None if shard else measured_first
+        yield _row("first failure", "s", expected.first_failure_s, first_s, INSTANT, why)
     yield from _peaks(evidence, left_open)
     yield from _recovery(evidence, left_open)
 
@@ -209,5 +211,16 @@ def _until_free(taken: Readings, load_end_ns: int) -> tuple[float | None, str | 
 def _partial(evidence: Evidence) -> str | None:
     """Return why totals say nothing about the prediction, or None where the plan was carried out."""
     if evidence.whole and not evidence.lost_processes:
-        return None
+        return _shard(evidence)
     return f"the run was {evidence.status.value.replace('-', ' ')}: its totals are those of a part of the plan"
+
+
+def _shard(evidence: Evidence) -> str | None:
+    """Return why nothing measured says anything about the prediction: the run is one shard of several."""
+    index, count = evidence.plan.shard
+    if count == 1:
+        return None
+    told = f"this is shard {index} of {count}, and the prediction is of all together"
+    if evidence.emulator is not None:
+        return f"{told} at one server: each shard had an emulator of its own"
+    return f"{told}: `ftpstorm report` with all their folders compares the two"

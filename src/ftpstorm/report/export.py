@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from ftpstorm.errors import RecordsError, UsageError
 from ftpstorm.records.batches import read_batches
 from ftpstorm.records.manifest import MANIFEST, PLAN, Manifest, read_manifest
+from ftpstorm.records.reader import WORKER
 from ftpstorm.records.schema import OPERATIONS, SAMPLES, SESSIONS, TABLES, Table
 from ftpstorm.scenario.wording import did_you_mean
 from ftpstorm.units import NS_PER_S
@@ -180,6 +181,9 @@ def _utc(batch: pa.RecordBatch, table: Table, manifest: Manifest) -> pa.Array:
     """Return when each row begins, ISO 8601 in UTC with microseconds."""
     begins = pc.coalesce(*(batch.column(name) for name in _BEGINS[table.name]))
     start_ns = manifest.clock["realtime_ns"] - manifest.clock["monotonic_ns"] + manifest.start_at_ns
+    if manifest.started_later_ns and WORKER in batch.schema.names:
+        later = [manifest.started_later_ns.get(writer, 0) for writer in batch.column(WORKER).to_pylist()]
+        begins = pc.add(begins, pa.array(later, pa.int64()))
     t_us = pc.divide(pc.add(begins, start_ns), 1000)
     return pc.strftime(pc.cast(t_us, pa.timestamp("us", "UTC")), "%Y-%m-%dT%H:%M:%SZ")
 

@@ -132,13 +132,14 @@ def _example(evidence: Evidence, row: np.void) -> Example:
     return Example(
         reply=evidence.failures.texts[int(row["text"])] or None,
         four_tuple=f"{source}:{local_port or '*'} -> {address[0] if address else '*'}:{remote_port or '*'}",
-        utc=utc_of(evidence, int(row["t_ns"])),
+        utc=utc_of(evidence, int(row["t_ns"]), evidence.failures.writers[int(row["worker"])]),
         display_filter=" && ".join(ports) or None,
     )
 
 
-def utc_of(evidence: Evidence, t_ns: int) -> str:
-    """Return the UTC of an instant after start_at, ISO 8601 with microseconds and Z."""
+def utc_of(evidence: Evidence, t_ns: int, writer: str) -> str:
+    """Return the UTC of an instant after start_at that `writer` recorded, ISO 8601 with microseconds and Z."""
+    t_ns += evidence.manifest.started_later_ns.get(writer, 0)
     start = datetime.fromisoformat(evidence.manifest.started_at.replace("Z", "+00:00")).astimezone(UTC)
     at = start + timedelta(microseconds=t_ns // 1000)
     return at.isoformat(timespec="microseconds").replace("+00:00", "Z")

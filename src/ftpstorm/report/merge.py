@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -124,12 +124,18 @@ def _check(shards: Sequence[_Shard]) -> list[str]:
             "each shard ran an emulator of its own, so there is no one server to report on; start one with "
             "`ftpstorm serve` and name it as target.host"
         )
-    starts = [datetime.fromisoformat(shard.manifest.started_at.replace("Z", "+00:00")) for shard in shards]
-    apart_s = (max(starts) - min(starts)).total_seconds()
+    starts = [_start_us(shard) for shard in shards]
+    apart_s = (max(starts) - min(starts)) / 1e6
     warnings = [f"merged from {count} shards; what the kernels said stands in the report of each"]
     if apart_s > APART_MAX_S:
         warnings.append(f"the shards started {apart_s:.1f} s apart: give all of them the same --start-at")
     return warnings
+
+
+def _start_us(shard: _Shard) -> int:
+    """Return the start_at of a shard by its own machine's clock, in us since the epoch."""
+    start = datetime.fromisoformat(shard.manifest.started_at.replace("Z", "+00:00"))
+    return (start - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _listed(numbers: Iterable[int]) -> str:
@@ -172,9 +178,15 @@ def _manifest(plan: Plan, shards: Sequence[_Shard], warnings: list[str]) -> Mani
         for shard in shards
         for process in shard.manifest.processes
     ]
+    later = {
+        _role(shard, process.role): 1000 * (_start_us(shard) - _start_us(shards[0]))
+        for shard in shards
+        for process in shard.manifest.processes
+    }
     return first.model_copy(
         update={
             "run_id": plan.run_id,
+            "started_later_ns": {role: later_ns for role, later_ns in later.items() if later_ns},
             "ended_ns": max(known) if len(known) == len(ends) else None,
             "status": unlike.manifest.status,
             "stop_reason": unlike.manifest.stop_reason,

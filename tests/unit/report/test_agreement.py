@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ftpstorm.records.manifest import PLAN, write_json_atomically
 from ftpstorm.records.prediction_file import write_prediction
 from ftpstorm.records.reader import group_samples, open_run
 from ftpstorm.report.agreement import Tolerance, agreement
@@ -109,3 +111,25 @@ def test_a_simulated_run_is_not_compared_with_itself(tmp_path: Path) -> None:
     folder = write_results(tmp_path / "run", Story(status="simulated"))
     write_prediction(folder, predict(Story().plan()))
     assert agreement(Evidence(open_run(folder))) == []
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        (None, "this is shard 0 of 2, and the prediction is of all together at one server"),
+        ({"host": "ftp.example.org:21", "passive_ports": "10000-10019"}, "`ftpstorm report` with all their folders"),
+    ],
+    ids=["emulator", "host"],
+)
+def test_a_shard_by_itself_is_not_compared_with_the_whole_plans_prediction(
+    tmp_path: Path, target: dict[str, Any] | None, why: str
+) -> None:
+    story = Story(target=target)
+    folder = write_results(tmp_path / "run", story)
+    plan = story.plan().model_copy(update={"shard": (0, 2)})
+    write_json_atomically(folder / PLAN, plan.to_json())
+    write_prediction(folder, predict(plan))
+    found = agreement(Evidence(open_run(folder)))
+    assert len(found) > 5
+    assert {row.verdict for row in found} == {"not-measurable"}
+    assert all(why in (row.why or "") for row in found if row.predicted is not None)

@@ -116,7 +116,7 @@ def test_control_that_was_lost_after_a_refusal_in_its_session_is_no_further_ridd
     before = gathered.failures
     lost = np.repeat(before.data, 3)
     lost["class"], lost["phase"], lost["t_ns"] = F.CONTROL_LOST, Phase.COMMAND, lost["t_ns"] + 1
-    gathered.__dict__["failures"] = Failures(np.concatenate((before.data, lost)), before.texts)
+    gathered.__dict__["failures"] = Failures(np.concatenate((before.data, lost)), before.texts, before.writers)
 
     def examine(seen: Evidence, _: object) -> Finding:
         mask = seen.failures.data["class"] == F.BUSY_AT_GREETING
