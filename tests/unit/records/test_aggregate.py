@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftpstorm.records import aggregate
-from ftpstorm.records.reader import Readings, Run, open_run, row_dtype
+from ftpstorm.records.reader import Readings, Rows, Run, open_run, row_dtype
 from ftpstorm.records.schema import ABSENT, OPERATIONS, SESSIONS
 from ftpstorm.units import NS_PER_MS, NS_PER_S
 from ftpstorm.vocabulary import FailureClass, Operation, Outcome, Phase
@@ -114,6 +114,13 @@ def test_dropped_sessions_are_excluded_from_session_latency_and_have_no_lateness
     found = aggregate.phase_durations(run.sessions.data, run.operations.data)
     assert (len(found["session"].ns), found["session"].excluded, found["session_actual"].excluded) == (95, 2, 0)
     assert len(aggregate.lateness(run.sessions.data)) == 95
+
+
+def test_failures_of_rows_that_name_no_writer_are_gathered_too(tmp_path: Path) -> None:
+    """Those of a run that still goes on, read for its metrics."""
+    run = read(tmp_path, Story(duration_s=1, ports=10))
+    run.sessions.data["text"] = run.operations.data["text"] = 0
+    assert len(aggregate.failures(Rows(run.sessions.data), Rows(run.operations.data))) == 87
 
 
 def test_an_empty_run_aggregates_to_nothing(tmp_path: Path) -> None:
