@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import errno
 import ftplib
 import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from ftpstorm.emulator.backend import BackEnd
 
 SECTION = {"passive_ports": 3, "hold": {"for": "0s"}, "session_hold": "2s", "reply": "425 Try later, in use."}
 
@@ -52,3 +55,36 @@ def test_refusals_do_not_lengthen_it_and_unless_asked_for_there_is_none(start_em
     with logged_in(emulator) as ftp:
         for name in ("a", "b", "c", "d"):
             ftp.storbinary(f"STOR {name}.bin", io.BytesIO(b"x"))
+
+
+def test_it_begins_only_after_a_data_connection(start_emulator: Callable[..., Any]) -> None:
+    clock = HandClock()
+    emulator = start_emulator(SECTION, clock=clock, data_wait_ns=1_000_000_000)
+    with logged_in(emulator) as ftp:
+        ftp.makepasv()
+        assert ftp.sendcmd("RETR small.bin").startswith("150")
+        clock.now_ns += 1_000_000_000
+        with pytest.raises(ftplib.error_temp, match=r"^425 Can't open data connection"):
+            ftp.getresp()
+        ftp.retrbinary("RETR small.bin", lambda _: None)
+        with pytest.raises(ftplib.error_temp, match=r"^425 Try later, in use\.$"):
+            ftp.ntransfercmd("RETR small.bin")
+
+
+def test_it_does_not_begin_with_a_transfer_that_the_back_end_made_impossible(
+    start_emulator: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+
+    async def ask(self: BackEnd) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+
+    monkeypatch.setattr(BackEnd, "ask", ask)
+    emulator = start_emulator({**SECTION, "backend": {"per": "request"}}, clock=HandClock())
+    with logged_in(emulator) as ftp:
+        with pytest.raises(ftplib.error_temp, match=r"^451 "):
+            ftp.ntransfercmd("RETR small.bin")
+        ftp.retrbinary("RETR small.bin", lambda _: None)

@@ -50,7 +50,7 @@ class DataCommands:
         """Take the server for its paths and listing formats, and the whole reply line of an exhausted pool.
 
         `back_end` is asked before each transfer; `leak` says which data connections are never closed. For
-        `session_hold_ns` after one, by `clock`, a session's next transfer is refused.
+        `session_hold_ns` after the end of one, by `clock`, a session's next transfer is refused.
         """
         self._server = server
         self._catalogue = catalogue
@@ -213,6 +213,7 @@ class DataCommands:
         try:
             sock = await port.connection()
             if sock is None:
+        sock = None
                 code, text = "425", "Can't open data connection."
             else:
                 await move(sock)
@@ -222,6 +223,9 @@ class DataCommands:
         if code == "226" and self._leak_every:
             self._leak(port)
         port.close()  # before the reply: a client that reads it may count on the pool having it back
+        finally:
+            if sock is not None:  # also where ABOR cancels this task
+                session.held_until_ns = self._clock() + self._session_hold_ns
         self._counts.transfers_completed += code == "226"
         self._counts.transfers_failed += code != "226"
         session.reply(code, text)
@@ -236,7 +240,6 @@ class DataCommands:
 
     def _transfer_ended(self, session: Session, port: DataPort, task: asyncio.Task[None]) -> None:
         self.transfers.discard(task)
-        session.held_until_ns = self._clock() + self._session_hold_ns
         port.close()  # for a task that was cancelled, perhaps before its first step
         if session.transfer is task:
             session.transfer = None
