@@ -36,7 +36,7 @@ class Session:
         self.transfer: asyncio.Task[None] | None = None
         """The transfer under way; done or None otherwise."""
         self.held_until_ns = 0
-        """Until when, on the server's clock, its last data connection counts as still in use."""
+        """Until when, on the server's clock, its last data connection counts as still in use; 0 before it had one."""
         connection.response = self.reply
 
     @property
@@ -56,8 +56,12 @@ class Session:
     def reply(self, code: str, lines: str | Iterable[str] = "", listing: bool = False) -> None:
         """Queue one reply. Several lines make a multi-line reply of RFC 959, 4.2; a `listing` indents those between.
 
+        On a connection that is closing nothing is queued: asyncio would drop it, uvloop raises RuntimeError.
+
         Positional parameters are those of aioftp's `write_response`, whose inherited commands call this.
         """
+        if self.writer.transport.is_closing():
+            return
         *body, tail = [lines] if isinstance(lines, str) else lines
         text = ""
         for number, line in enumerate(body):

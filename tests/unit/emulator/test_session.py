@@ -1,4 +1,4 @@
-"""How replies are written."""
+"""How replies are written, and what a session remembers."""
 
 from __future__ import annotations
 
@@ -16,13 +16,20 @@ class Recorder:
 
     def __init__(self) -> None:
         self.written = b""
+        self.closing = False
+        self.transport = self
         self._sock = socket.socket()
+
+    def is_closing(self) -> bool:
+        return self.closing
 
     def get_extra_info(self, name: str) -> socket.socket:
         assert name == "socket"
         return self._sock
 
     def write(self, text: bytes) -> None:
+        if self.closing:
+            raise RuntimeError("the handler is closed")  # as uvloop's transports do
         self.written += text
 
     def close(self) -> None:
@@ -45,6 +52,15 @@ async def test_replies_have_the_form_of_rfc_959(
     session = Session(asyncio.StreamReader(), writer, Connection())  # type: ignore[arg-type]
     session.connection.response(code, lines, listing)  # as aioftp's own commands reply
     assert writer.written == written
+    writer.close()
+
+
+async def test_nothing_is_replied_on_a_connection_that_is_closing() -> None:
+    writer = Recorder()
+    session = Session(asyncio.StreamReader(), writer, Connection())  # type: ignore[arg-type]
+    writer.closing = True
+    session.reply("226", "Transfer complete.")
+    assert writer.written == b""
     writer.close()
 
 
