@@ -10,6 +10,7 @@ import hashlib
 import io
 import shutil
 import socket
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,6 +70,45 @@ def test_ftplib_lists_in_every_way(ftp: ftplib.FTP) -> None:
     assert facts["big.bin"]["size"] == str(100 * 2**20)
     assert facts["dir"]["type"] == "dir"
     assert ftp.nlst("dir") == ["nested.bin"]
+
+
+def test_a_transfer_that_outlives_its_control_connection_is_counted_once(
+    emulator: Any, ftp: ftplib.FTP, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with ftp.transfercmd("STOR up.bin") as data:
+        assert ftp.sock is not None
+        ftp.sock.sendall(b"NOOP\r\n")  # the session waits for the transfer and does not see its own end
+        emulator.wait_until(lambda server: server.transfers == 1)
+        ftp.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        ftp.close()
+        for number in range(1, 4):  # the server's loop comes round, and meets the reset
+            data.sendall(b"x")
+            emulator.wait_until(lambda server, number=number: server.counts.bytes_received == number)
+    emulator.wait_until(lambda server: server.sessions == 0)
+    counts = emulator.ask(lambda server: server.counts)
+    assert (counts.transfers_completed, counts.transfers_failed) == (1, 0)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("options", ["-a", "-a -l", " -la  -t", "-a -l /dir", "-l dir"])
+def test_options_of_list_are_passed_over_however_many(ftp: ftplib.FTP, options: str) -> None:
+    lines: list[str] = []
+    ftp.retrlines(f"LIST {options}", lines.append)
+    assert lines[-1].split()[-1] == ("nested.bin" if "dir" in options else "big.bin")
+
+
+def test_a_restart_counts_for_the_next_transfer_also_if_that_is_a_listing(ftp: ftplib.FTP) -> None:
+    assert ftp.sendcmd("REST 100").startswith("350")
+    assert "small.bin" in ftp.nlst()
+    assert retrieve(ftp, "small.bin") == content(1024)
+
+
+@pytest.mark.parametrize("offset", ["\u00b2", "\u0664", "-1", "1.5", "", "9" * 5000])
+def test_a_restart_at_what_is_no_offset_is_a_syntax_error_and_the_session_goes_on(ftp: ftplib.FTP, offset: str) -> None:
+    ftp.sendcmd("REST 100")
+    with pytest.raises(ftplib.error_perm, match=r"^501 "):
+        ftp.sendcmd(f"REST {offset}")
+    assert retrieve(ftp, "small.bin") == content(1024)
 
 
 def test_ftplib_fetches_files_of_any_size(ftp: ftplib.FTP) -> None:

@@ -139,8 +139,11 @@ class DataCommands:
         return self._start_transfer(session, "Ok to send data.", lambda sock: receive(sock, self._counts))
 
     def _list(self, kind: str, session: Session, argument: str) -> bool:
-        rest = argument.partition(" ")[2] if argument.startswith("-") else argument  # LIST -la, as to ls(1)
-        path = session.path(rest.strip())
+        session.take_restart_offset()
+        rest = argument.lstrip()
+        while rest.startswith("-"):  # LIST -a -l, as to ls(1)
+            rest = rest.partition(" ")[2].lstrip()
+        path = session.path(rest.rstrip())
         if self._catalogue.size(path) is not None and kind == "mlsd":
             return self._refuse_transfer(session, "Not a directory.", "501")
         if self._catalogue.size(path) is None and not self._catalogue.is_directory(path):
@@ -210,22 +213,22 @@ class DataCommands:
         await self._transfer(session, port, move)
 
     async def _transfer(self, session: Session, port: DataPort, move: Move) -> None:
+        sock = None
         try:
             sock = await port.connection()
             if sock is None:
-        sock = None
                 code, text = "425", "Can't open data connection."
             else:
                 await move(sock)
                 code, text = "226", "Transfer complete."
         except OSError as error:
             code, text = "426", f"Connection closed, transfer aborted: {error.strerror}."
-        if code == "226" and self._leak_every:
-            self._leak(port)
-        port.close()  # before the reply: a client that reads it may count on the pool having it back
         finally:
             if sock is not None:  # also where ABOR cancels this task
                 session.held_until_ns = self._clock() + self._session_hold_ns
+        if code == "226" and self._leak_every:
+            self._leak(port)
+        port.close()  # before the reply: a client that reads it may count on the pool having it back
         self._counts.transfers_completed += code == "226"
         self._counts.transfers_failed += code != "226"
         session.reply(code, text)

@@ -1,7 +1,7 @@
 """The server: aioftp's, with a passive pool of its own, faults on demand, and one task for each control connection.
 
-Inherited from aioftp are users, paths, listing formats and the commands that touch no data connection (CWD, CDUP, PWD,
-MLST, REST, SYST, USER, QUIT). Replaced are its dispatcher, which spends three tasks on each command, and everything
+Inherited from aioftp are users, paths, listing formats and commands that touch no data connection (CWD, CDUP, PWD,
+MLST, SYST, USER). Replaced are its dispatcher, which spends three tasks on each command, and everything
 around data connections, which aioftp gives one port for each control connection.
 """
 
@@ -35,13 +35,15 @@ from ftpstorm.units import NS_PER_S
 
 LINE_BYTES: Final = 8192
 """Longest command line; a longer one ends the session."""
+OFFSET_DIGITS: Final = 18
+"""Most digits of an offset that REST takes: below 2^63, as a file's size."""
 
 EXPIRE_EVERY_S: Final = 0.25
 """How often passive ports are looked through for those that nobody connected to in time."""
 
 FEATURES: Final = ("EPSV", "MLST type*;size*;modify*;create*;", "PASV", "REST STREAM", "SIZE", "UTF8")
 
-_INHERITED: Final = frozenset({"cdup", "cwd", "mlst", "pwd", "rest", "syst", "user"})
+_INHERITED: Final = frozenset({"cdup", "cwd", "mlst", "pwd", "syst", "user"})
 _WITHOUT_LOGIN: Final = frozenset({"user", "pass", "quit", "feat", "syst", "noop", "opts"})
 _TELNET: Final = bytes(range(240, 256))  # IAC, IP, DM ... that clients send ahead of ABOR (RFC 959, 4.1.3)
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close(2) sends RST
@@ -107,6 +109,7 @@ class EmulatorServer(aioftp.Server):
             "opts": self._options,
             "pass": self._password,
             "quit": self._quit,
+            "rest": self._restart,
             "size": self._size,
             "stru": partial(self._accept_only, "F"),
             "type": self._type,
@@ -234,9 +237,6 @@ class EmulatorServer(aioftp.Server):
             writer.close()
         except OSError:
             pass  # the client is gone
-        except ValueError:  # StreamReader.readline of a line above its limit
-            session.reply("500", "Command line too long.")
-            writer.close()
         except Exception:
             _logger.exception("a session broke")
         finally:
@@ -245,7 +245,11 @@ class EmulatorServer(aioftp.Server):
                 session.transfer.cancel()
 
     async def _next_command(self, session: Session) -> bool:
-        line = await session.reader.readline()
+        try:
+            line = await session.reader.readline()
+        except ValueError:  # above the reader's limit
+            session.reply("500", "Command line too long.")
+            return False
         if not line.endswith(b"\n"):
             return False
         try:
@@ -320,6 +324,15 @@ class EmulatorServer(aioftp.Server):
             session.reply("550", "No such file.")
         else:
             session.reply("213", str(size))
+        return True
+
+    def _restart(self, session: Session, argument: str) -> bool:
+        if argument.isascii() and argument.isdigit() and len(argument) <= OFFSET_DIGITS:
+            session.connection.restart_offset = int(argument)
+            session.reply("350", f"Restarting at {argument}.")
+        else:
+            session.take_restart_offset()
+            session.reply("501", "REST needs a number of bytes.")
         return True
 
     def _quit(self, session: Session, argument: str) -> bool:
