@@ -151,6 +151,8 @@ class Laboratory:
         from ftpstorm.lab.servers import start_server
 
         first, *more = self.network.server.addresses
+        variable = self._scenario.target.password_env
+        secrets = () if variable is None else (variable,)
         server = start_server(
             wanted,
             self.network.server,
@@ -159,6 +161,7 @@ class Laboratory:
             self._scenario.files,
             logs / SERVER_LOG,
             more_addresses=more,
+            secrets=secrets,
         )
         self._stack.callback(server.stop)
         self.server = server

@@ -2,8 +2,9 @@
 
     python -m ftpstorm.lab.keeper ORDER
 
-ORDER is one JSON object: `parent` (pid of whoever started this), `command`, `environment`, `folder` (working directory)
-and `mounts` ([[source, target], ...], bound in this order in a mount namespace of the server's own; none where empty).
+ORDER is one JSON object: `parent` (pid of whoever started this), `command`, `environment` (what the server has beside
+or instead of the keeper's own; no secrets, since all users can read a command line), `folder` (working directory) and
+`mounts` ([[source, target], ...], bound in this order in a mount namespace of the server's own; none where empty).
 
 Servers fork, leave their session and become daemons; as a child subreaper the keeper stays the ancestor of all of
 them. TERM ends the descendants, those that do not go within GRACE_S by SIGKILL. The keeper ends
@@ -52,7 +53,8 @@ def main(order: Mapping[str, Any]) -> NoReturn:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WATCHED)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os.chdir(order["folder"])
-            os.execve(order["command"][0], order["command"], order["environment"])  # noqa: S606 - no shell wanted
+            environment = {**os.environ, **order["environment"]}
+            os.execve(order["command"][0], order["command"], environment)  # noqa: S606 - no shell wanted
         except OSError as error:
             os._exit(_complain(f"cannot execute {order['command'][0]}: {error}"))
     os._exit(_watch(server))

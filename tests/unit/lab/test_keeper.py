@@ -33,10 +33,11 @@ def keep(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     keepers: list[subprocess.Popen[bytes]] = []
 
     def start(*command: str, **more: Any) -> subprocess.Popen[bytes]:
-        order = {"parent": os.getpid(), "command": command, "environment": dict(os.environ), "mounts": []}
+        order = {"parent": os.getpid(), "command": command, "environment": {}, "mounts": []}
         order |= {"folder": str(tmp_path), **more}
         words = [sys.executable, "-m", "ftpstorm.lab.keeper", json.dumps(order)]
-        keepers.append(subprocess.Popen(words, start_new_session=True, stderr=subprocess.PIPE))
+        pipe = subprocess.PIPE
+        keepers.append(subprocess.Popen(words, start_new_session=True, stdout=pipe, stderr=pipe))
         return keepers[-1]
 
     yield start
@@ -92,3 +93,12 @@ def test_a_server_that_cannot_be_executed_is_told(keep: Callable[..., subprocess
     _, said = keeper.communicate(timeout=30)
     assert keeper.returncode == 125
     assert b"cannot execute /no/such/server: [Errno 2]" in said
+
+
+def test_its_server_has_its_own_environment_and_what_is_ordered_beside(
+    keep: Callable[..., subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INHERITED", "one")
+    monkeypatch.setenv("CHANGED", "two")
+    said, _ = keep("/usr/bin/env", environment={"CHANGED": "three", "ADDED": "four"}).communicate(timeout=30)
+    assert {b"INHERITED=one", b"CHANGED=three", b"ADDED=four"} <= set(said.splitlines())

@@ -84,6 +84,7 @@ class Recipe:
 
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    """All of it. What differs from this process's own is seen by all users of the system: put no secret there."""
     private: bool = True
     """Give it a mount namespace with /etc, /run and /var/log of its own, and its folder at `Place.seen`."""
     logs: tuple[str, ...] = ()

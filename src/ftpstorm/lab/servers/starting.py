@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -57,14 +57,15 @@ def start_server(
     log: Path,
     *,
     more_addresses: Sequence[str] = (),
+    secrets: Collection[str] = (),
 ) -> RunningServer:
     """Start `server` in the network of `host` and return once it greets on every address.
 
     `address` is the one to listen on; with `more_addresses` it listens on all that the host has, and must greet on each
     of these. `host` None means the calling thread's network. A folder for it is made below `folder` and removed by
     `RunningServer.stop`; `files` (name to size in bytes) are made there with the content that the emulator gives them,
-    beside a folder ``upload``; its user may write into
-    every folder, but vsftpd's not into the root. What it says goes to `log`, appended.
+    beside a folder ``upload``; its user may write into every folder, but vsftpd's not into the root. What it says goes
+    to `log`, appended. Its processes get our environment without the variables that `secrets` names.
 
     To be called from the main thread: the server dies with the thread that started it. Raises
     EnvironmentUnavailableError where the server cannot be had, cannot run with the uids that there are, or does not
@@ -93,7 +94,7 @@ def start_server(
             os.chown(made / "files", 0, 0)  # it refuses an anonymous root that its user can write to
         recipe = _recipe(server, program, place)
         mounts = prepare(made, place.seen, identity, server.port) if recipe.private else []
-        keeper = _spawn(recipe, mounts, place, host, log)
+        keeper = _spawn(recipe, mounts, place, host, log, secrets)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
@@ -183,12 +184,21 @@ def _recipe(server: Server, program: Program | None, place: Place) -> Recipe:
 
 
 def _spawn(
-    recipe: Recipe, mounts: Sequence[tuple[str, str]], place: Place, host: Host | None, log: Path
+    recipe: Recipe,
+    mounts: Sequence[tuple[str, str]],
+    place: Place,
+    host: Host | None,
+    log: Path,
+    secrets: Collection[str],
 ) -> subprocess.Popen[bytes]:
+    # All users can read a command line, only its owner an environment: the order has what a recipe adds or changes, and
+    # not the rest. That much is not for the keeper itself, whose libraries are not the server's.
+    wanted = {key: value for key, value in recipe.environment.items() if key not in secrets}
+    inherited = {key: value for key, value in os.environ.items() if key in wanted}
     order = {
         "parent": os.getpid(),
         "command": recipe.command,
-        "environment": dict(recipe.environment),
+        "environment": {key: value for key, value in wanted.items() if inherited.get(key) != value},
         "folder": str(place.seen),
         "mounts": mounts,
     }
@@ -199,7 +209,9 @@ def _spawn(
         client = entered.enter_context(log.open("r+b"))  # vsftpd says what went wrong to descriptor 0
         if host is not None:
             entered.enter_context(host.entered())
-        return subprocess.Popen(command, stdin=client, stdout=output, stderr=output, start_new_session=True)
+        return subprocess.Popen(
+            command, stdin=client, stdout=output, stderr=output, env=inherited, start_new_session=True
+        )
 
 
 def _end(keeper: subprocess.Popen[bytes]) -> None:
