@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from ftpstorm.conduct import supervisor
-from ftpstorm.conduct.laboratory import check_workers, control_port, mount_folder, with_lab_sources
+from ftpstorm.conduct.laboratory import Laboratory, check_workers, control_port, mount_folder, with_lab_sources
 from ftpstorm.conduct.request import RunRequest, scenario_fields
 from ftpstorm.errors import EnvironmentUnavailableError, ExitCode, UsageError
 from ftpstorm.lab.namespaces import Command, NamespaceRefusedError
@@ -75,6 +76,24 @@ def test_with_lab_sources_every_host_needs_as_many_workers_as_the_others() -> No
 def test_the_control_port_is_the_servers_own_or_the_emulators_first() -> None:
     assert control_port(scenario(lab={})) == 2121
     assert control_port(scenario(lab={}, target={"server": {"name": "vsftpd", "port": 2100}})) == 2100
+
+
+def test_the_server_is_not_given_the_variable_with_the_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    def start_server(*_: Any, **options: Any) -> SimpleNamespace:
+        given.update(options)
+        return SimpleNamespace(stop=lambda: None)
+
+    monkeypatch.setattr("ftpstorm.lab.servers.start_server", start_server)
+    monkeypatch.setattr("ftpstorm.conduct.laboratory.mount_folder", lambda *_: tmp_path)
+    asked = scenario(target={"server": {"name": "vsftpd"}, "password_env": "SECRET"}, lab={"topology": "pair"})
+    assert asked.lab is not None
+    network: Any = SimpleNamespace(log="", server=SimpleNamespace(addresses=("10.78.0.1",)))
+    Laboratory(asked, asked.lab, network).start_server(tmp_path)
+    assert given["secrets"] == ("SECRET",)
 
 
 def test_no_folder_is_hidden_that_the_run_needs() -> None:
