@@ -759,20 +759,22 @@ async def test_sessions_that_transferred_and_failed_leave_no_cycle_either(tmp_pa
 
 
 async def test_a_session_interrupted_in_a_transfer_leaves_no_cycle(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
     async def script(peer: Peer) -> None:
         await peer.login()
         await peer.passive()
         await peer.expect("RETR")
         data = await peer.accept()
         await peer.send("150 go")
+        begun.set()
         try:
             await peer.command()
         finally:
             data.close()
 
     async def meanwhile(dispatcher: Any) -> None:
-        while not any(session.data is not None for session in dispatcher.sessions):
-            await asyncio.sleep(0.005)
+        await begun.wait()
         dispatcher.stop(dispatcher.work.reactor.clock())
 
     gc.collect()
