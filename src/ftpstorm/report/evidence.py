@@ -14,13 +14,14 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from ftpstorm.errors import RecordsError
-from ftpstorm.plan.plan import FlowChoice, Plan, shard_sessions, transfers_of
+from ftpstorm.plan.plan import Plan
 from ftpstorm.records import aggregate
 from ftpstorm.records.aggregate import Failures
 from ftpstorm.records.estimate import Sustained, sustained_rate
 from ftpstorm.records.manifest import Manifest, ProcessRecord
 from ftpstorm.records.reader import Array, Readings, Run
 from ftpstorm.records.schema import ABSENT
+from ftpstorm.report import offering
 from ftpstorm.report.spans import Spans
 from ftpstorm.scenario.load import Burst, HoldSessions
 from ftpstorm.scenario.target import Emulator
@@ -184,12 +185,7 @@ class Evidence:
     @cached_property
     def planned_by_load(self) -> dict[str, int | None]:
         """Sessions that this machine's shard was to start, by load; None where only the run tells."""
-        shards = [self.plan.worker_shard(worker) for worker in range(self.plan.workers)]
-        planned = {}
-        for name, load in self.plan.loads:
-            total = self.plan.planned_sessions(name)
-            planned[name] = None if total is None else sum(len(shard_sessions(load, total, i, n)) for i, n in shards)
-        return planned
+        return offering.planned_by_load(self.plan)
 
     @cached_property
     def planned(self) -> int | None:
@@ -198,41 +194,17 @@ class Evidence:
 
     def transfers_each(self, load: str, sessions: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Return how many transfers each of these sessions of `load` offers, by their numbers; shape as given."""
-        choice = FlowChoice(self.plan.scenario.load[load])
-        each = {flow: transfers_of(self.plan.scenario.flows[flow]) for flow in choice.flows}
-        if len(set(each.values())) == 1:
-            return np.full(len(sessions), each[choice.flows[0]], np.int64)
-        return np.array([each[choice.pick(int(number))] for number in sessions], np.int64)
+        return offering.transfers_each(self.plan, load, sessions)
 
     @cached_property
     def offered_by_load(self) -> dict[str, int]:
         """Transfers offered, by load: by all planned sessions; where only the run tells how many, by the started."""
-        shards = [self.plan.worker_shard(worker) for worker in range(self.plan.workers)]
-        offered = {}
-        for index, (name, planned) in enumerate(self.planned_by_load.items()):
-            if planned is None:
-                rows = self.started[self.started["load"] == index]
-                offered[name] = int(self.transfers_each(name, rows["session"]).sum())
-            else:
-                offered[name] = sum(self.plan.offered_transfers(name, i, n) or 0 for i, n in shards)
-        return offered
+        return offering.offered_by_load(self.plan, self.started)
 
     @cached_property
     def offered_ns(self) -> npt.NDArray[np.int64]:
         """When each transfer was offered, sorted: due instants of open loads, starts of closed ones' sessions."""
-        parts = []
-        for index, (name, load) in enumerate(self.plan.loads):
-            schedule = self.plan.schedule(name)
-            rows = self.started[self.started["load"] == index]
-            if schedule is None:
-                numbers = rows["session"]
-                due = rows["start_ns"].astype(np.int64)
-            else:
-                shards = [self.plan.worker_shard(worker) for worker in range(self.plan.workers)]
-                numbers = np.array([k for i, n in shards for k in shard_sessions(load, schedule.count, i, n)], np.int64)
-                due = np.array([schedule.instant_ns(int(k)) for k in numbers], np.int64) + load.start_time
-            parts.append(np.repeat(due, self.transfers_each(name, numbers)))
-        return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+        return offering.offered_ns(self.plan, self.started)
 
     @cached_property
     def due(self) -> int:
