@@ -38,7 +38,6 @@ from ftpstorm.vocabulary import Status
 if TYPE_CHECKING:
     from ftpstorm.records.reader import Rows
 
-BATCH: Final = 4096
 WRITER: Final = "simulation"
 NAMED_MAX: Final = 3
 """Quantities that are left open for one reason and named on a terminal; the manifest names all."""
@@ -188,29 +187,25 @@ def _as_simulated(plan: Plan, simulation: Simulation) -> Plan:
 
 
 class _Packed:
-    """The rows of one table, packed as a spool packs them."""
+    """The rows of one table, packed as the reader lays them out: as a spool does, and the worker."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._pack = struct.Struct(table.struct_format).pack
-        self._parts: list[bytes] = []
+        self._pack = struct.Struct(f"{table.struct_format}x").pack  # x: the number of the worker, the only one
+        self._packed = bytearray()
 
     def add(self, rows: list[Row]) -> None:
         """Take some more."""
         pack = self._pack
-        self._parts.append(b"".join([pack(*row) for row in rows]))
+        self._packed += b"".join([pack(*row) for row in rows])
 
     def rows(self, texts: dict[int, str]) -> Rows:
         """Return all of them in the reader's form."""
         import numpy as np
 
-        from ftpstorm.records.reader import WORKER, Rows, row_dtype, spool_dtype
+        from ftpstorm.records.reader import Rows, row_dtype
 
-        packed = np.frombuffer(b"".join(self._parts), spool_dtype(self._table))
-        self._parts.clear()
-        data = np.zeros(len(packed), row_dtype(self._table))
-        record = f"V{packed.dtype.itemsize}"
-        data.view([("record", record), (WORKER, "u1")])["record"] = packed.view(record)
+        data = np.frombuffer(self._packed, row_dtype(self._table))
         known = ("", *(texts.get(number, "") for number in range(1, max(texts, default=0) + 1)))
         return Rows(data, known, (WRITER,))
 
@@ -229,8 +224,8 @@ def _run(simulation: Simulation) -> tuple[Tally, dict[str, Rows]]:
 
 def _gather(simulation: Simulation, tally: Tally) -> dict[str, Rows]:
     operations, sessions = _Packed(OPERATIONS), _Packed(SESSIONS)
-    for made_operations, made_sessions in simulation.batches(BATCH):
-        tally.feed_all(made_operations, made_sessions)
+    for made_operations, made_sessions in simulation.batches():
+        tally.feed(made_operations, made_sessions)
         operations.add(made_operations)
         sessions.add(made_sessions)
     texts = simulation.texts

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ftpstorm.records.reader import Samples, Series, group_samples, spool_dtype
 from ftpstorm.records.schema import SAMPLES
 from ftpstorm.simulate.events import Simulation
-from ftpstorm.simulate.pool import Occupancy
+from ftpstorm.simulate.occupancy import Occupancy
 from ftpstorm.simulate.world import client_ports_of
 from ftpstorm.vocabulary import Metric, PoolState, Side, TcpState
 
@@ -41,11 +41,8 @@ def timeline(simulation: Simulation, every_ns: int, ended_ns: int) -> Samples:
 
 
 def levels(occupancy: Occupancy, t_ns: Ticks) -> Levels:
-    """Return the places taken at each instant."""
-    starts = np.sort(np.frombuffer(occupancy.starts, np.int64))
-    ends = np.sort(np.frombuffer(occupancy.ends, np.int64))
-    taken = np.searchsorted(starts, t_ns, side="right") - np.searchsorted(ends, t_ns, side="right")
-    return taken.astype(np.float64)
+    """Return the places taken at each instant, as a sample series has them."""
+    return occupancy.levels(t_ns).astype(np.float64)
 
 
 def _series(simulation: Simulation, t_ns: Ticks) -> Iterator[tuple[Series, Levels]]:

@@ -99,6 +99,13 @@ def in_flight(start_ns: Instants, end_ns: Instants) -> Readings:
     return Readings(t_ns[order], np.cumsum(step[order]))
 
 
+def most_in_flight(start_ns: Instants, end_ns: Instants) -> int:
+    """Return how many of the intervals [start, end) are open at one instant at most; none may end before it starts."""
+    starts, ends = np.sort(start_ns), np.sort(end_ns)
+    open_then = np.arange(1, len(starts) + 1) - np.searchsorted(ends, starts, side="right")
+    return int(open_then.max(initial=0))
+
+
 def at(readings: Readings, t_ns: Instants) -> npt.NDArray[np.float64]:
     """Return the value that a series had at each instant: the last reading not later; 0 before the first."""
     if not len(readings):
@@ -317,9 +324,6 @@ def phase_durations(sessions: Array, operations: Array) -> dict[str, Durations]:
     before_tls, implicit = _handshakes(began)
     before_login = np.where((tls != ABSENT) & ~implicit, tls, greeting)
     succeeded = moved["outcome"] == Outcome.SUCCEEDED
-    done = began[began["outcome"] == Outcome.SUCCEEDED]
-    failed = len(began) - len(done)
-    lost = int(np.count_nonzero(sessions["outcome"] == Outcome.DROPPED))
     return {
         "control_connect": _durations(began, start, connected, Phase.CONTROL_CONNECT),
         "tls": _durations(began, before_tls, tls, Phase.TLS),
@@ -332,6 +336,16 @@ def phase_durations(sessions: Array, operations: Array) -> dict[str, Durations]:
         "final_reply": _durations(
             moved, moved["data_end_ns"], np.where(succeeded, moved["end_ns"], ABSENT), Phase.FINAL_REPLY
         ),
+        **session_durations(sessions),
+    }
+
+
+def session_durations(sessions: Array) -> dict[str, Durations]:
+    """Return how long whole sessions took that succeeded: `session` and `session_actual` of `phase_durations`."""
+    done = sessions[sessions["outcome"] == Outcome.SUCCEEDED]
+    failed = int(np.count_nonzero(sessions["start_ns"] != ABSENT)) - len(done)
+    lost = int(np.count_nonzero(sessions["outcome"] == Outcome.DROPPED))
+    return {
         "session": Durations(done["end_ns"] - done["intended_ns"], done["intended_ns"], failed + lost),
         "session_actual": Durations(done["end_ns"] - done["start_ns"], done["start_ns"], failed),
     }

@@ -171,9 +171,7 @@ def _in_flight(evidence: Evidence) -> int:
     """Most sessions under way at one time, from their records."""
     begun = evidence.started
     known = begun[(begun["start_ns"] != ABSENT) & (begun["end_ns"] != ABSENT)]
-    if not len(known):
-        return 0
-    return int(aggregate.in_flight(known["start_ns"], known["end_ns"]).value.max())
+    return aggregate.most_in_flight(known["start_ns"], known["end_ns"])
 
 
 def _recovery(evidence: Evidence, left_open: Mapping[str, str]) -> Iterator[Agreement]:

@@ -363,10 +363,11 @@ class Evidence:
         free = self.pool_series(PoolState.FREE)
         if free is None or self.pool_size is None:
             return None
-        rows = self.passive_transfers[self.passive_transfers["passive_ns"] != ABSENT]
-        until = np.where(rows["data_end_ns"] != ABSENT, rows["data_end_ns"], rows["passive_ns"] + 1)
-        used = aggregate.in_flight(rows["passive_ns"], until).value.max() if len(rows) else 0
-        return max(self.pool_size - int(free.value.min()), min(self.pool_size, int(used)))
+        given, ended = self.passive_transfers["passive_ns"], self.passive_transfers["data_end_ns"]
+        answered = given != ABSENT
+        given, ended = given[answered], ended[answered]
+        used = aggregate.most_in_flight(given, np.where(ended != ABSENT, ended, given + 1))
+        return max(self.pool_size - int(free.value.min()), min(self.pool_size, used))
 
     @cached_property
     def passive_offers(self) -> Array:

@@ -180,7 +180,7 @@ def _load(evidence: Evidence, index: int, name: str) -> LoadSummary:
     rows = evidence.sessions[evidence.sessions["load"] == index]
     moved = evidence.transfers[evidence.transfers["load"] == index]
     load = evidence.plan.scenario.load[name]
-    durations = aggregate.phase_durations(rows, moved)["session"]
+    durations = aggregate.session_durations(rows)["session"]
     return LoadSummary(
         executor=load.executor,
         flow=load.flow if isinstance(load.flow, str) else ", ".join(f"{k} {v}" for k, v in load.flow.items()),

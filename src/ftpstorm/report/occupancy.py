@@ -92,8 +92,7 @@ def _states(evidence: Evidence, host: str) -> dict[str, int | None]:
 def passive_ports_of(evidence: Evidence) -> PassivePorts:
     """Return what the passive replies showed of the server's range."""
     rows = evidence.passive_offers
-    rows = rows[np.argsort(rows["passive_ns"], kind="stable")]
-    ports = rows["passive_port"].astype(np.int64)
+    ports = rows["passive_port"][np.argsort(rows["passive_ns"], kind="stable")].astype(np.int64)
     distinct = np.unique(ports)
     declared = evidence.declared_range
     outside = None

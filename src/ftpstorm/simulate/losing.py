@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ftpstorm.simulate.exchange import no_data
 from ftpstorm.simulate.serving import Failure
 from ftpstorm.simulate.stages import Stage
 from ftpstorm.vocabulary import FailureClass, Operation, Outcome, Phase
@@ -33,5 +34,5 @@ def lose(session: Session, stage: Stage, ordinal: int, attempt: int) -> Failure:
     """Record that a command found the control connection gone."""
     phase = Phase.PASSIVE if stage.passive else Phase.COMMAND
     failure = (FailureClass.CONTROL_LOST, phase, 0, 0, 0, 0)
-    session.record(stage, ordinal, attempt, int(Outcome.FAILED), failure, session.now)
+    session.record(stage, ordinal, attempt, int(Outcome.FAILED), failure, no_data(session.now))
     return failure

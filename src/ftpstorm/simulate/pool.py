@@ -1,4 +1,4 @@
-"""The resources of the model: counted places, local ports, numbered passive ports; and occupancy over time.
+"""The resources of the model: counted places, local ports, numbered passive ports.
 
 A release is known when its place is taken or soon after, so it needs no event of its own: each resource keeps its
 coming releases in a heap and lets those pass that are due when it is next asked. A place is free from the instant of
@@ -8,8 +8,7 @@ its release on. Nobody may ask with an instant earlier than before: the loop of 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from heapq import heappop, heappush
 
@@ -154,24 +153,26 @@ class EscapingPool:
 
 
 class PortsByDestination:
-    """Local ports, as many for each destination: connections to different ones share a port, those to one never do."""
+    """Local ports, as many for each destination: connections to different ones share a port, those to one never do.
 
-    __slots__ = ("_each", "_releases", "_taken")
+    Which ports are free again matters only where all of a destination's are taken, so until then releases are kept as
+    they come: destinations are as many as the server has passive ports, and to look each up would cost a cache miss.
+    """
+
+    __slots__ = ("_each", "_latest", "_releases", "_taken")
 
     def __init__(self, each: int) -> None:
         """Make `each` >= 0 ports for every destination that is ever named."""
         self._each = each
         self._taken: dict[int, int] = {}
-        self._releases: dict[int, list[int]] = {}
+        self._latest: array[int] = array("q")  # destination, instant, destination, instant ...
+        self._releases: defaultdict[int, list[int]] = defaultdict(list)
 
     def take(self, destination: int, now_ns: int) -> bool:
         """Take a port towards a destination, which any number may name; tell whether there was one."""
         taken = self._taken.get(destination, 0)
-        if taken >= self._each:  # only now does it matter which of them are free again
-            releases = self._releases.get(destination, [])
-            while releases and releases[0] <= now_ns:
-                heappop(releases)
-                taken -= 1
+        if taken >= self._each:
+            taken -= self._freed(destination, now_ns)
             if taken >= self._each:
                 self._taken[destination] = taken
                 return False
@@ -180,57 +181,17 @@ class PortsByDestination:
 
     def release_at(self, destination: int, instant_ns: int) -> None:
         """Say when a port that was taken towards a destination is free again."""
-        releases = self._releases.get(destination)
-        if releases is None:
-            self._releases[destination] = [instant_ns]
-        else:
-            heappush(releases, instant_ns)
+        self._latest.extend((destination, instant_ns))
 
-
-class Occupancy:
-    """When places were taken and freed; what a sampler would have seen at any instant."""
-
-    __slots__ = ("_end", "_sorted", "_start", "ends", "starts")
-
-    def __init__(self) -> None:
-        self._keep(array("q"), array("q"))
-
-    def add(self, start_ns: int, end_ns: int) -> None:
-        """Note one place taken in [start, end); an empty interval counts nothing."""
-        if end_ns > start_ns:
-            self._start(start_ns)
-            self._end(end_ns)
-
-    def level(self, instant_ns: int) -> int:
-        """Return the places taken at an instant."""
-        self._sort()
-        return bisect_right(self.starts, instant_ns) - bisect_right(self.ends, instant_ns)
-
-    def peak(self) -> int:
-        """Return the most places taken at one instant; 0 where nothing ever was."""
-        self._sort()
-        ends = self.ends
-        freed = highest = 0
-        for taken, start in enumerate(self.starts, 1):
-            while ends[freed] <= start:
-                freed += 1
-            if taken - freed > highest:
-                highest = taken - freed
-        return highest
-
-    def last_end_ns(self) -> int | None:
-        """Return when the last place was freed, leaks left out; None where nothing ever was taken and freed."""
-        self._sort()
-        freed = bisect_left(self.ends, NEVER_NS)
-        return self.ends[freed - 1] if freed else None
-
-    def _sort(self) -> None:
-        """Put both in order: cheap where they nearly are, which they are by the way in which they grow."""
-        if self._sorted != len(self.starts):
-            self._keep(array("q", sorted(self.starts)), array("q", sorted(self.ends)))
-
-    def _keep(self, starts: array[int], ends: array[int]) -> None:
-        """Hold these instants, in order so far; `append` is bound once, since a million transfers add five each."""
-        self.starts, self.ends = starts, ends
-        self._start, self._end = starts.append, ends.append
-        self._sorted = len(starts)
+    def _freed(self, destination: int, now_ns: int) -> int:
+        """Return how many ports towards a destination became free since this was last asked."""
+        latest = self._latest
+        for towards, instant_ns in zip(latest[::2], latest[1::2], strict=True):
+            heappush(self._releases[towards], instant_ns)
+        del latest[:]
+        releases = self._releases[destination]
+        freed = 0
+        while releases and releases[0] <= now_ns:
+            heappop(releases)
+            freed += 1
+        return freed

@@ -15,8 +15,8 @@ from ftpstorm.records.estimate import sustained_rate
 from ftpstorm.simulate.bounds import path_limits, pool_hold
 from ftpstorm.simulate.events import Simulation
 from ftpstorm.simulate.kernels import Kernels, Suppose
+from ftpstorm.simulate.occupancy import Occupancies, Occupancy
 from ftpstorm.simulate.openings import leave_open
-from ftpstorm.simulate.pool import Occupancy
 from ftpstorm.simulate.prediction import (
     EstimatorInputs,
     Expected,
@@ -31,7 +31,7 @@ from ftpstorm.simulate.service import ServiceTimes
 from ftpstorm.simulate.serving import Serving
 from ftpstorm.simulate.shape import Shape, begins_evenly, shape_of
 from ftpstorm.simulate.tally import Tally
-from ftpstorm.simulate.world import Occupancies, Setting, client_ports_of
+from ftpstorm.simulate.world import Setting, client_ports_of
 from ftpstorm.units import NS_PER_S
 from ftpstorm.vocabulary import Cause, FailureClass, Outcome
 
@@ -61,8 +61,8 @@ def predict(
     """
     simulation = Simulation(plan, service, sessions_max=sessions_max, suppose=suppose)
     tally = Tally()
-    for table, row in simulation.rows():
-        tally.feed(table, row)
+    for operations, sessions in simulation.batches():
+        tally.feed(operations, sessions)
     return predict_from(simulation, tally, stamped_at=stamped_at)
 
 
@@ -257,8 +257,8 @@ def _counts_depend_on_speed(simulation: Simulation, tally: Tally) -> bool:
 
 def _counts_differ(simulation: Simulation, tally: Tally) -> bool:
     other = Tally()
-    for operations, sessions in simulation.batches(4096):
-        other.feed_all(operations, sessions)
+    for operations, sessions in simulation.batches():
+        other.feed(operations, sessions)
     return (other.outcomes, other.transfers, other.failures) != (tally.outcomes, tally.transfers, tally.failures)
 
 

@@ -13,16 +13,15 @@ from ftpstorm.records.schema import ABSENT, UNKNOWN
 from ftpstorm.scenario.flow import Retry
 from ftpstorm.simulate.admission import admit
 from ftpstorm.simulate.exchange import (
-    ESCAPED,
     FAILED,
     INTERRUPTED,
     NO_BACKEND,
-    NO_DATA,
     STILL_IN_USE,
     SUCCEEDED,
     Data,
     active,
     filtered,
+    no_data,
     refused_behind,
     transfer,
 )
@@ -173,9 +172,15 @@ class Session:
     def _steps(self) -> Generator[int, None, None]:
         """Execute the flow."""
         load = self.load
+        reply_ns = self.world.service.reply_ns
         for ordinal, stage in enumerate(load.stages):
             if stage.passive:
-                failure = yield from self._passive(stage, ordinal, 0)
+                start = self.now
+                if start + reply_ns > load.cut_ns:
+                    self._cut_short(stage, ordinal, 0)
+                    return
+                yield start + stage.asked_ns
+                failure = self._ask(stage, ordinal, 0, start)
                 if failure is not None and load.retry is not None:
                     failure = yield from self._retry(stage, ordinal, load.retry, failure)
                 if failure is not None:
@@ -212,7 +217,12 @@ class Session:
                 break
             if self.dead:
                 return lose(self, stage, ordinal, attempt)
-            last = yield from self._passive(stage, ordinal, attempt)
+            start = self.now
+            if start + self.world.service.reply_ns > self.load.cut_ns:
+                self._cut_short(stage, ordinal, attempt)
+                return None
+            yield start + stage.asked_ns
+            last = self._ask(stage, ordinal, attempt, start)
             if self.interrupted:
                 break
         return last
@@ -229,7 +239,7 @@ class Session:
         elif stage.logs_in:
             self.login_ns = end
         self.now = end
-        self.record(stage, ordinal, 0, outcome, None, start)
+        self.record(stage, ordinal, 0, outcome, None, no_data(start))
 
     def _login(self, stage: Stage, ordinal: int, cap: Places) -> Generator[int, None, bool]:
         """Log in to a server that counts its users only then; tell whether it took this one."""
@@ -242,26 +252,20 @@ class Session:
                 self.now = end
                 self.die()
                 self.first = most.failure
-                self.record(stage, ordinal, 0, FAILED, most.failure, start)
+                self.record(stage, ordinal, 0, FAILED, most.failure, no_data(start))
                 return False
             self.hold(cap, of_server=True)
         self.plain_step(stage, ordinal)
         return True
 
-    def _passive(self, stage: Stage, ordinal: int, attempt: int) -> Generator[int, None, Failure | None]:
-        """Ask for a passive port; transfer through it unless the step is pasv-only. Returns the failure, if any."""
+    def _ask(self, stage: Stage, ordinal: int, attempt: int, start: int) -> Failure | None:
+        """Take a passive port, `stage.asked_ns` after the command was sent at `start`; transfer through it unless the
+        step is pasv-only. Returns the failure, if any."""
         world = self.world
-        service = world.service
-        cut = self.load.cut_ns
-        start = self.now
-        asked = start + service.reply_ns // 2
-        answered = start + service.reply_ns
-        if answered > cut:
-            self._cut_short(stage, ordinal, attempt, start)
-            return None
+        asked = start + stage.asked_ns
+        answered = start + world.service.reply_ns
         if stage.active:
-            return (yield from active(self, stage, ordinal, attempt, start, answered))
-        yield asked
+            return active(self, stage, ordinal, attempt, start, answered)
         if self.listening:
             self._return_listener(asked)
         port = self.own_port
@@ -269,7 +273,7 @@ class Session:
             port = world.pool.take(asked)
             if not port:
                 self.now = answered
-                self.record(stage, ordinal, attempt, FAILED, world.refusal, start)
+                self.record(stage, ordinal, attempt, FAILED, world.refusal, no_data(start))
                 if not world.refusal[2]:
                     self.die()
                 return world.refusal
@@ -277,54 +281,48 @@ class Session:
                 self.own_port, self.own_since_ns = port, asked
         if not stage.transfer:
             self.leave_listening(port, asked, answered)
-            stamps = (port, 0, 0, answered, ABSENT, ABSENT, ABSENT)
-            self.record(stage, ordinal, attempt, SUCCEEDED, None, start, stamps)
+            data = (port, 0, 0, start, answered, ABSENT, ABSENT, ABSENT)
+            self.record(stage, ordinal, attempt, SUCCEEDED, None, data)
             return None
-        destination = self.destination | port & world.port_mask
-        if world.data_ports is not None and not world.data_ports.take(destination, asked):
+        ports = world.data_ports
+        if ports is not None and not ports.take(self.destination | port & world.port_mask, asked):
             self.leave_listening(port, asked, answered)
             failure = (FailureClass.LOCAL_PORTS_EXHAUSTED, Phase.DATA_CONNECT, 1, 0, world.no_port_errno, 0)
-            stamps = (port, 0, 0, answered, ABSENT, ABSENT, ABSENT)
-            self.record(stage, ordinal, attempt, FAILED, failure, start, stamps)
+            data = (port, 0, 0, start, answered, ABSENT, ABSENT, ABSENT)
+            self.record(stage, ordinal, attempt, FAILED, failure, data)
             return failure
         if world.open_ports is not None and port not in world.open_ports:
             return filtered(self, stage, ordinal, attempt, start, asked, answered, port)
-        if (refusal := self._refusal_of_transfer(asked, answered)) is not None:
-            return refused_behind(self, stage, ordinal, attempt, start, asked, answered, port, refusal)
-        transfer(self, stage, ordinal, attempt, start, asked, answered, port)
-        self.held_until_ns = self.now + world.session_hold_ns
-        return ESCAPED if world.escaped is not None and port in world.escaped and not self.interrupted else None
-
-    def _refusal_of_transfer(self, asked: int, answered: int) -> Failure | None:
-        """Return why the server refuses the transfer command, though it gave a port; None where it does not."""
         if answered < self.held_until_ns:
-            return STILL_IN_USE
-        ports = self.world.backend_ports
-        return NO_BACKEND if ports is not None and not ports.take(asked) else None
+            return refused_behind(self, stage, ordinal, attempt, start, asked, answered, port, STILL_IN_USE)
+        if world.backend_ports is not None and not world.backend_ports.take(asked):
+            return refused_behind(self, stage, ordinal, attempt, start, asked, answered, port, NO_BACKEND)
+        failed = transfer(self, stage, ordinal, attempt, start, asked, answered, port)
+        self.held_until_ns = self.now + world.session_hold_ns
+        return failed
 
     def leave_listening(self, port: int, asked_ns: int, now_ns: int) -> None:
         self.listening, self.listening_ns, self.now = port, asked_ns, now_ns
 
-    def _cut_short(self, stage: Stage, ordinal: int, attempt: int, start: int) -> None:
+    def _cut_short(self, stage: Stage, ordinal: int, attempt: int) -> None:
+        start = self.now
         self.interrupted = True
         self.now = max(start, self.load.cut_ns)
-        self.record(stage, ordinal, attempt, INTERRUPTED, None, start)
+        self.record(stage, ordinal, attempt, INTERRUPTED, None, no_data(start))
 
     def _return_listener(self, now_ns: int) -> None:
         """Free a port that nobody connected to: no connection ended, so nothing is held."""
         pool = self.world.pool
         if pool is not None and not self.own_port:
             pool.release_at(self.listening, now_ns)
-            self.world.occupancies.passive_pool.add(self.listening_ns, now_ns)
-            self.world.occupancies.passive_in_use.add(self.listening_ns, now_ns)
+            self.world.lives.passive_ports.note((self.listening_ns, now_ns, now_ns))
         self.listening = 0
 
     def _return_own_port(self) -> None:
         """Free the port that the control connection kept."""
         assert self.world.pool is not None
         self.world.pool.release_at(self.own_port, self.now)
-        self.world.occupancies.passive_pool.add(self.own_since_ns, self.now)
-        self.world.occupancies.passive_in_use.add(self.own_since_ns, self.now)
+        self.world.lives.passive_ports.note((self.own_since_ns, self.now, self.now))
 
     # --- rows ---------------------------------------------------------------------------------------------------------
 
@@ -335,43 +333,17 @@ class Session:
         attempt: int,
         outcome: int,
         failure: Failure | None,
-        start: int,
-        data: Data = NO_DATA,
+        data: Data,
     ) -> None:
         """Write an operation's row, the session's present instant as its end."""
         self.operations += 1
         if failure is None:
-            outcome_words = NO_FAILURE
+            how = stage.unfailed[outcome]
         else:
-            outcome_words = failure
             self.failed += 1
-        failed, phase, survived, code, errno, text = outcome_words
-        self.world.operation_rows.append(
-            (
-                self.load.index,
-                self.number,
-                ordinal,
-                attempt,
-                stage.operation,
-                outcome,
-                failed,
-                phase,
-                stage.mode,
-                survived,
-                code,
-                errno,
-                text,
-                data[0],
-                data[1],
-                data[2],
-                start,
-                data[3],
-                data[4],
-                data[5],
-                data[6],
-                self.now,
-            )
-        )
+            failed, phase, *rest = failure
+            how = (stage.operation, outcome, failed, phase, stage.mode, *rest)
+        self.world.operation_rows.append((self.load.index, self.number, ordinal, attempt, *how, *data, self.now))
 
     def _end(self) -> int:
         """Write the session's row; free its slot."""
@@ -379,7 +351,7 @@ class Session:
         end = self.now
         outcome = INTERRUPTED if self.interrupted else SUCCEEDED if self.first is None else FAILED
         failed, phase, survived, code, errno, text = self.first or NO_FAILURE
-        world.occupancies.sessions.add(self.intended_ns, end)
+        world.lives.sessions.note((self.intended_ns, end))
         if load.slots is not None:
             load.slots.release_at(end)
         world.session_rows.append(

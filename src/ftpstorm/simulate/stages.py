@@ -7,12 +7,13 @@ from typing import Final
 
 from ftpstorm.limits.timewait import time_wait_keeper
 from ftpstorm.plan.plan import AnyLoad, HoldStep, PlannedStep, session_steps, unroll
+from ftpstorm.records.schema import UNKNOWN
 from ftpstorm.scenario.flow import Flow
 from ftpstorm.scenario.load import HoldSessions
 from ftpstorm.scenario.schema import Scenario
 from ftpstorm.scenario.target import Hold
 from ftpstorm.simulate.service import ServiceTimes
-from ftpstorm.vocabulary import TRANSFERS, DataMode, Operation, Side
+from ftpstorm.vocabulary import TRANSFERS, DataMode, FailureClass, Operation, Outcome, Phase, Side
 
 LOGIN_REPLIES: Final = 3
 """USER, PASS and TYPE."""
@@ -32,6 +33,8 @@ class Stage:
     """Opens a data connection and moves bytes."""
     passive: bool
     """Asks for a data connection (a transfer), or for a passive port alone (pasv-only)."""
+    asked_ns: int
+    """How long after its command was sent the port is taken: half a round trip later on the server, at once here."""
     duration_ns: int
     """Of a step without data connection: its replies, or the pause."""
     size_bytes: int
@@ -44,6 +47,8 @@ class Stage:
     """The server connects, to a port that the client announces."""
     sizes: tuple[int, ...] = ()
     """Where it is one of a list of files or sizes: what sessions and steps move in turn; `size_bytes` is the mean."""
+    unfailed: tuple[tuple[int, ...], ...] = ()
+    """What its row says from `operation` to `text` where it did not fail: by the Outcome's number."""
     until_ns: int | None = None
     """Of a stay: when it ends, in ns after start_at; `duration_ns` is the mean."""
 
@@ -108,19 +113,24 @@ def _stage(step: PlannedStep, scenario: Scenario, service: ServiceTimes, load: A
     if passive:
         asked = options.mode or scenario.client.mode
         mode = _MODES.get(asked, DataMode.EPSV)
+    active = mode in (DataMode.PORT, DataMode.EPRT)
     return Stage(
         operation=operation,
         logs_in=operation is Operation.LOGIN,
         quits=operation is Operation.QUIT,
         transfer=transfer,
         passive=passive,
+        asked_ns=0 if active else service.reply_ns // 2,
         duration_ns=duration,
         size_bytes=size,
         mode=mode,
         keeper=keeper,
         hold_ns=hold_ns,
-        active=mode in (DataMode.PORT, DataMode.EPRT),
+        active=active,
         sizes=sizes if len(sizes) > 1 else (),
+        unfailed=tuple(
+            (operation, outcome, FailureClass.NONE, Phase.NONE, mode, UNKNOWN, 0, 0, 0) for outcome in Outcome
+        ),
         until_ns=options.until_ns if isinstance(options, HoldStep) else None,
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Final
 
 from ftpstorm.limits.ports import EADDRINUSE
@@ -11,9 +13,24 @@ from ftpstorm.records.schema import ABSENT, OPERATIONS, SESSIONS, Table
 from ftpstorm.simulate.world import Row
 from ftpstorm.vocabulary import TRANSFERS, Cause, FailureClass, Outcome
 
-_SESSION: Final = {column.name: place for place, column in enumerate(SESSIONS.columns)}
-_OPERATION: Final = {column.name: place for place, column in enumerate(OPERATIONS.columns)}
 _TRANSFER_NUMBERS: Final = frozenset(int(operation) for operation in TRANSFERS)
+_SUCCEEDED: Final = int(Outcome.SUCCEEDED)
+_FAILED: Final = int(Outcome.FAILED)
+
+
+def _places(table: Table, *names: str) -> tuple[int, ...]:
+    """Return where a row has the columns of these names."""
+    order = [column.name for column in table.columns]
+    return tuple(order.index(name) for name in names)
+
+
+_OPERATION, _OUTCOME, _END = _places(OPERATIONS, "operation", "outcome", "end_ns")
+_DONE: Final = itemgetter(*_places(OPERATIONS, "operation", "outcome", "attempt"))
+_FAILED_OPERATION: Final = itemgetter(*_places(OPERATIONS, "class", "errno", "end_ns"))
+_ENDED: Final = itemgetter(*_places(SESSIONS, "outcome"))
+_STARTED: Final = itemgetter(*_places(SESSIONS, "start_ns"))
+_OPERATIONS_FAILED: Final = itemgetter(*_places(SESSIONS, "operations_failed"))
+_FAILED_SESSION: Final = itemgetter(*_places(SESSIONS, "class", "errno", "end_ns"))
 
 CAUSES: Final = {
     FailureClass.PASSIVE_EXHAUSTED: Cause.SERVER_PASSIVE_POOL,
@@ -35,7 +52,7 @@ CAUSES: Final = {
 
 
 class Tally:
-    """Counts of one simulation; fed row by row."""
+    """Counts of one simulation; fed its rows as they come."""
 
     __slots__ = (
         "_bind_failed",
@@ -57,7 +74,7 @@ class Tally:
         self.retried = 0
         self.failures: Counter[int] = Counter()
         """Failures by FailureClass number: operations, and sessions that failed before their first."""
-        self.success_ns: list[int] = []
+        self.success_ns: array[int] = array("q")
         """When transfers succeeded; in order after `sort`."""
         self.last_start_ns: int | None = None
         """When the last session began."""
@@ -70,38 +87,25 @@ class Tally:
         """Say what ran out where that depends on the plan: put before CAUSES."""
         self._causes = causes
 
-    def feed_all(self, operations: list[Row], sessions: list[Row]) -> None:
-        """Count many rows."""
+    def feed(self, operations: Sequence[Row], sessions: Sequence[Row]) -> None:
+        """Count rows of both tables."""
+        for (operation, outcome, attempt), count in Counter(map(_DONE, operations)).items():
+            if operation in _TRANSFER_NUMBERS:
+                self.transfers[outcome] += count
+                self.retried += count if attempt else 0
+        self.success_ns.extend(
+            [row[_END] for row in operations if row[_OUTCOME] == _SUCCEEDED and row[_OPERATION] in _TRANSFER_NUMBERS]
+        )
+        self.outcomes.update(map(_ENDED, sessions))
+        starts = [start for start in map(_STARTED, sessions) if start != ABSENT]
+        if starts:
+            self.last_start_ns = max(starts) if self.last_start_ns is None else max(self.last_start_ns, *starts)
         for row in operations:
-            self._feed_operation(row)
+            if row[_OUTCOME] == _FAILED:
+                self._fail(*_FAILED_OPERATION(row))
         for row in sessions:
-            self._feed_session(row)
-
-    def feed(self, table: Table, row: Row) -> None:
-        """Count one row."""
-        if table is OPERATIONS:
-            self._feed_operation(row)
-        else:
-            self._feed_session(row)
-
-    def _feed_operation(self, row: Row) -> None:
-        outcome = row[_OPERATION["outcome"]]
-        if row[_OPERATION["operation"]] in _TRANSFER_NUMBERS:
-            self.transfers[outcome] += 1
-            if row[_OPERATION["attempt"]]:
-                self.retried += 1
-            if outcome == Outcome.SUCCEEDED:
-                self.success_ns.append(row[_OPERATION["end_ns"]])
-        if outcome == Outcome.FAILED:
-            self._fail(row[_OPERATION["class"]], row[_OPERATION["errno"]], row[_OPERATION["end_ns"]])
-
-    def _feed_session(self, row: Row) -> None:
-        self.outcomes[row[_SESSION["outcome"]]] += 1
-        start = row[_SESSION["start_ns"]]
-        if start != ABSENT and (self.last_start_ns is None or start > self.last_start_ns):
-            self.last_start_ns = start
-        if row[_SESSION["outcome"]] == Outcome.FAILED and not row[_SESSION["operations_failed"]]:
-            self._fail(row[_SESSION["class"]], row[_SESSION["errno"]], row[_SESSION["end_ns"]])
+            if _ENDED(row) == _FAILED and not _OPERATIONS_FAILED(row):
+                self._fail(*_FAILED_SESSION(row))
 
     def _fail(self, failure: int, errno: int, end_ns: int) -> None:
         self.failures[failure] += 1
@@ -111,7 +115,7 @@ class Tally:
 
     def sort(self) -> None:
         """Put the successes in order: a session's rows come when it is resumed, slightly out of order."""
-        self.success_ns.sort()
+        self.success_ns = array("q", sorted(self.success_ns))
 
     @property
     def first_failure_ns(self) -> int | None:

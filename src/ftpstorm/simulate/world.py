@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from itertools import cycle
 from random import Random
 from typing import Final
 
@@ -14,11 +15,11 @@ from ftpstorm.scenario.client import parse_port_range
 from ftpstorm.scenario.flow import OnFailure, Retry
 from ftpstorm.simulate.kernels import Kernel, Kernels, Suppose, kernels_of
 from ftpstorm.simulate.listening import Listener
+from ftpstorm.simulate.occupancy import Ledgers
 from ftpstorm.simulate.pool import (
     PORT_BITS,
     PORT_MASK,
     EscapingPool,
-    Occupancy,
     PassivePool,
     Places,
     PortsByDestination,
@@ -33,6 +34,9 @@ from ftpstorm.vocabulary import FailureClass, Phase, Side
 
 NO_PORT_AT_ALL: Final[Failure] = (FailureClass.PASSIVE_EXHAUSTED, Phase.PASSIVE, 1, 425, 0, POOL_TEXT)
 """What a server that escapes its range says when its kernel has no port either."""
+
+CLIENT: Final = Side.CLIENT
+SERVER: Final = Side.SERVER
 
 Row = tuple[int, ...]
 """Values in the order of a table's columns."""
@@ -126,27 +130,6 @@ def load_models(plan: Plan, service: ServiceTimes) -> tuple[LoadModel, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Occupancies:
-    """Every kind of place that the model counts, over time."""
-
-    sessions: Occupancy
-    connections: Occupancy
-    """Open control and data connections."""
-    client_ports: Occupancy
-    """Local ports of the client: open connections and its own TIME_WAITs, until they may be taken again."""
-    client_time_wait: Occupancy
-    server_control_time_wait: Occupancy
-    """The server's TIME_WAITs of control connections, as if none were replaced by a new connection on its 4-tuple."""
-    server_data_time_wait: Occupancy
-    passive_pool: Occupancy
-    """Passive ports listening, in use or held down."""
-    passive_in_use: Occupancy
-    """Of these, those with a data connection, or listening for one."""
-    server_close_wait: Occupancy
-    """Data connections that the server's program forgets to close."""
-
-
-@dataclass(frozen=True, slots=True)
 class ClientPorts:
     """What the plan says about the client's local ports."""
 
@@ -202,6 +185,49 @@ def client_ports_of(plan: Plan, setting: Setting) -> ClientPorts:
 class World:
     """The shared state of one simulation. Its methods are called in the order of time."""
 
+    __slots__ = (  # more attributes than CPython finds fast in an object without
+        "_bind_first",
+        "_client_waits",
+        "_cpu_free_ns",
+        "_server_waits",
+        "active_ports",
+        "backend_ns",
+        "backend_ports",
+        "cap",
+        "client",
+        "control_ports",
+        "data_ports",
+        "draw_port",
+        "escaped",
+        "filtered",
+        "keeps_port",
+        "leak_chances",
+        "leak_every",
+        "listener",
+        "lives",
+        "login_cap",
+        "nat",
+        "nat_hold_ns",
+        "no_port_errno",
+        "occupancies",
+        "open_ports",
+        "operation_rows",
+        "per_address",
+        "pool",
+        "port_mask",
+        "refusal",
+        "server",
+        "service",
+        "serving",
+        "session_hold_ns",
+        "session_rows",
+        "simple",
+        "sources",
+        "targets",
+        "timeouts",
+        "trip_ns",
+    )
+
     def __init__(self, plan: Plan, service: ServiceTimes, setting: Setting) -> None:
         scenario = plan.scenario
         kernels, serving, way = setting.kernels, setting.serving, setting.way
@@ -250,7 +276,8 @@ class World:
         self.leak_chances = 0
         self.no_port_errno = EADDRINUSE if ports.port_space else EADDRNOTAVAIL
         self.client, self.server = kernels.client, kernels.server
-        self.occupancies = Occupancies(*(Occupancy() for _ in range(9)))
+        self.lives = Ledgers()
+        self.occupancies = self.lives.occupancies()
         self.session_rows: list[Row] = []
         self.operation_rows: list[Row] = []
         self.simple = self.listener is None and self.cap is None and self.nat is None and self.per_address is None
@@ -259,8 +286,8 @@ class World:
         self.port_mask = 0 if ports.port_space else PORT_MASK
         self._client_waits = _waits(kernels.client)
         self._server_waits = _waits(kernels.server)
-        self._range = kernels.client.first, kernels.client.last
-        self._next_port = self._range[0]
+        self.draw_port = cycle(_span((kernels.client.first, kernels.client.last))).__next__
+        """Return a local port for a record: the range in turn. Which one a kernel would draw changes nothing here."""
         self._cpu_free_ns = 0
 
     def serve(self, now_ns: int, work_ns: int) -> int:
@@ -280,22 +307,14 @@ class World:
             return source
         return (source * self.targets + session // self.sources % self.targets) << PORT_BITS
 
-    def draw_port(self) -> int:
-        """Return a local port for a record: the range in turn. Which one a kernel would draw changes nothing here."""
-        port = self._next_port
-        self._next_port = port + 1 if port < self._range[1] else self._range[0]
-        return port
-
-    def leaks(self, keeper: Side | None) -> bool:
-        """Tell whether the server forgets to close this data connection, which `keeper` closed first."""
-        if not self.leak_every or keeper is not Side.CLIENT:
-            return False
+    def leaks(self) -> bool:
+        """Tell whether a server that forgets to close some data connections, closed by the client, forgets this one."""
         self.leak_chances += 1
         return self.leak_chances % self.leak_every == 0
 
     def passive_free_ns(self, stage: Stage, closed_ns: int, keeper: Side | None) -> int:
         """Return when the server can open a passive port again whose data connection closed at `closed_ns`."""
-        if self.serving.held and keeper is Side.SERVER:
+        if self.serving.held and keeper is SERVER:
             return self.server.time_wait.end_ns(closed_ns)
         return closed_ns + stage.hold_ns
 
@@ -307,33 +326,33 @@ class World:
         *,
         control: bool,
         destination: int = 0,
-        active: bool = False,
+        bound_ns: int | None = None,
     ) -> int:
         """Note the life of a control or data connection, and the TIME_WAIT that it leaves with `keeper`.
 
-        Returns when the client's port is free again. `destination` is where that was taken; `active`: the server
-        connected, to a port that the client had bound.
+        Returns when the client's port is free again. `destination` is where that was taken, at `opened_ns`; `bound_ns`:
+        the server connected, to a port that the client had bound then.
         """
-        occupancies = self.occupancies
+        lives = self.lives
         free_ns = closed_ns
-        if keeper is Side.CLIENT:
-            if self._client_waits is None or self._client_waits.take(closed_ns):
-                kernel = self.client
-                ends_ns = kernel.time_wait.end_ns(closed_ns)
-                free_ns = ends_ns if active or self._bind_first else kernel.outgoing_end_ns(closed_ns)
-                occupancies.client_time_wait.add(closed_ns, ends_ns)
-                if self._client_waits is not None:
-                    self._client_waits.release_at(ends_ns)
-        elif keeper is Side.SERVER and (self._server_waits is None or self._server_waits.take(closed_ns)):
-            kept = occupancies.server_control_time_wait if control else occupancies.server_data_time_wait
-            ends_ns = self.server.time_wait.end_ns(closed_ns)
-            kept.add(closed_ns, ends_ns)
-            if self._server_waits is not None:
-                self._server_waits.release_at(ends_ns)
-        occupancies.connections.add(opened_ns, closed_ns)
-        if active:
+        if keeper is SERVER:
+            if self._server_waits is None or self._server_waits.take(closed_ns):
+                ends_ns = self.server.time_wait.end_ns(closed_ns)
+                kept = lives.server_control_time_wait if control else lives.server_data_time_wait
+                kept.note((closed_ns, ends_ns))
+                if self._server_waits is not None:
+                    self._server_waits.release_at(ends_ns)
+        elif keeper is CLIENT and (self._client_waits is None or self._client_waits.take(closed_ns)):
+            kernel = self.client
+            ends_ns = kernel.time_wait.end_ns(closed_ns)
+            free_ns = ends_ns if bound_ns is not None or self._bind_first else kernel.outgoing_end_ns(closed_ns)
+            lives.client_time_wait.note((closed_ns, ends_ns))
+            if self._client_waits is not None:
+                self._client_waits.release_at(ends_ns)
+        if bound_ns is not None:
+            lives.connections.note((opened_ns, closed_ns, bound_ns, free_ns))
             return free_ns
-        occupancies.client_ports.add(opened_ns, free_ns)
+        lives.connections.note((opened_ns, closed_ns, opened_ns, free_ns))
         places = self.control_ports if control else self.data_ports
         if places is not None:
             places.release_at(destination, free_ns)

@@ -63,6 +63,14 @@ def test_in_flight_counts_what_is_open() -> None:
     assert aggregate.at(readings, np.array([0, 1, 3, 5, 9])).tolist() == [1, 2, 1, 1, 0]
 
 
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10)), max_size=40))
+def test_the_most_in_flight_is_the_highest_count_of_what_is_open(intervals: list[tuple[int, int]]) -> None:
+    starts = np.array([start for start, _ in intervals], np.int64)
+    ends = np.array([start + length for start, length in intervals], np.int64)
+    open_at = [int(np.count_nonzero((starts <= t) & (t < ends))) for t in range(41)]
+    assert aggregate.most_in_flight(starts, ends) == max(open_at)
+
+
 def test_each_failure_counts_once_whether_inside_or_outside_an_operation(tmp_path: Path) -> None:
     refused = Fault(FailureClass.CONTROL_CONNECT_REFUSED, Phase.CONTROL_CONNECT, errno=111)
     busy = Fault(FailureClass.BUSY_AT_LOGIN, Phase.LOGIN, 421, text="421 Too many")

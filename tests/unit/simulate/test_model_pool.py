@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftpstorm.simulate.pool import EscapingPool, Occupancy, PassivePool, Places, PortsByDestination, RandomPool
+from ftpstorm.simulate.pool import EscapingPool, PassivePool, Places, PortsByDestination, RandomPool
 
 
 def test_a_place_is_free_exactly_from_its_release_on() -> None:
@@ -59,29 +59,6 @@ def test_each_destination_has_all_local_ports_and_gets_none_of_anothers() -> Non
     ports.release_at(8, 5)
     ports.release_at(7, 9)
     assert [ports.take(7, 5), ports.take(7, 9)] == [False, True]
-
-
-def test_occupancy_counts_intervals_half_open() -> None:
-    seen = Occupancy()
-    seen.add(0, 10)
-    seen.add(10, 20)
-    seen.add(5, 15)
-    seen.add(30, 30)
-    assert [seen.level(t) for t in (-1, 0, 5, 10, 15, 20, 30)] == [0, 1, 2, 2, 1, 0, 0]
-    assert seen.peak() == 2
-    assert seen.last_end_ns() == 20
-
-
-def test_what_was_never_taken_has_no_end() -> None:
-    assert (Occupancy().peak(), Occupancy().last_end_ns()) == (0, None)
-
-
-@given(st.lists(st.tuples(st.integers(0, 100), st.integers(1, 50)), min_size=1, max_size=100))
-def test_the_peak_is_the_highest_level_at_any_start(intervals: list[tuple[int, int]]) -> None:
-    seen = Occupancy()
-    for start, length in intervals:
-        seen.add(start, start + length)
-    assert seen.peak() == max(seen.level(start) for start, _ in intervals)
 
 
 @pytest.mark.parametrize("size", [1, 3])
