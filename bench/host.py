@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
-import resource
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+
 from bench.programs import compiler_version
 
 CORES_FOR_SCALING: Final = 4
 """Server, two workers, and one for everything else."""
+
+KTHREADD: Final = 2
+"""The parent of the kernel's own threads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,30 +62,41 @@ def host_facts(cores: Cores) -> dict[str, Any]:
 
 
 class Quiet:
-    """How quiet the machine was from the making of this until `facts`: what others used, what the hypervisor took."""
+    """How quiet the machine was from the making of this until `facts`: what others used, what the hypervisor took.
+
+    Others are processes outside this one's tree, and those that they waited for meanwhile. What is busy and nobody's
+    (softirqs of the load itself, the kernel's threads that take namespaces down) is no other's doing.
+    """
 
     def __init__(self) -> None:
         self._began = time.monotonic()
-        self._host = self._read()
-        self._own = self._own_s()
+        self._stolen_s = self._read_stolen_s()
+        self._used_s = self._read_used_s()
 
     @staticmethod
-    def _read() -> tuple[float, float]:
-        """Return seconds busy and seconds stolen since boot, over all cores (proc_stat(5))."""
-        ticks = os.sysconf("SC_CLK_TCK")
-        user, nice, system, _, _, irq, softirq, steal, *_ = map(
-            int, Path("/proc/stat").read_text().split("\n")[0].split()[1:]
-        )
-        return (user + nice + system + irq + softirq) / ticks, steal / ticks
+    def _read_stolen_s() -> float:
+        """Return the seconds that the hypervisor took since boot, over all cores (proc_stat(5))."""
+        steal = int(Path("/proc/stat").read_text().split("\n")[0].split()[8])
+        return steal / os.sysconf("SC_CLK_TCK")
 
     @staticmethod
-    def _own_s() -> float:
-        usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    def _read_used_s() -> dict[tuple[int, float], float]:
+        """Return the CPU seconds of every other process and its children, by its pid and start."""
+        this = psutil.Process()
+        own = {this.pid, *(child.pid for child in this.children(recursive=True))}
+        used = {}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.pid not in own and process.ppid() != KTHREADD:
+                    used[process.pid, process.create_time()] = sum(process.cpu_times()[:4])
+        return used
 
     def facts(self) -> dict[str, float]:
         """Return duration, steal and the share of one core that processes other than the bench's used."""
         duration = time.monotonic() - self._began
-        busy, stolen = (now - before for now, before in zip(self._read(), self._host, strict=True))
-        others = max(0.0, busy - (self._own_s() - self._own))
-        return {"duration_s": duration, "steal_s": stolen, "others_cpu_share": others / duration}
+        others = sum(max(0.0, used - self._used_s.get(key, 0.0)) for key, used in self._read_used_s().items())
+        return {
+            "duration_s": duration,
+            "steal_s": self._read_stolen_s() - self._stolen_s,
+            "others_cpu_share": others / duration,
+        }
