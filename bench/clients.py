@@ -47,6 +47,9 @@ OWN: Final = (
 C_QUICKACK: Final = Client("c-quickack", (), SMALL, peer=False)
 """The C client with the one more system call a transfer that the engine makes for servers with Nagle's algorithm."""
 
+BARE_PYTHON: Final = Client("bare-python", ("bench.peers.bare_python",), SMALL, peer=False)
+"""The C client's system calls from Python and nothing else: the floor for any client in Python."""
+
 TWO_WORKERS: Final = Client("ftpstorm-2-workers", ("bench.ftpstorm_client", "--workers", "2"), SMALL, peer=False)
 
 PEERS: Final = (

@@ -21,7 +21,7 @@ from typing import Any, Final
 from rich.console import Console
 
 from bench.books import complaints
-from bench.clients import ABSENT, C_QUICKACK, OWN, PEERS, TWO_WORKERS, Client, peers_missing, takes_part
+from bench.clients import ABSENT, BARE_PYTHON, C_QUICKACK, OWN, PEERS, TWO_WORKERS, Client, peers_missing, takes_part
 from bench.figures import Round, growth_spread, show, summarise, with_ratios
 from bench.host import CORES_FOR_SCALING, Cores, Quiet, choose_cores, host_facts
 from bench.programs import CACHE, SOURCES, NoCompilerError, build, certificate
@@ -252,7 +252,7 @@ def main() -> None:
     except EnvironmentUnavailableError as error:
         cases = tuple(case for case in cases if not case.tls)
         absent["FTPS"] = str(error)
-    clients = [*OWN, C_QUICKACK, TWO_WORKERS]
+    clients = [*OWN, C_QUICKACK, BARE_PYTHON, TWO_WORKERS]
     if options.peers and (why := peers_missing()):
         absent |= {peer.name: why for peer in PEERS}
     elif options.peers:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from bench.books import complaints  # noqa: E402 - bench is a folder of the checkout, not an installed package
-from bench.clients import OWN, Client  # noqa: E402
+from bench.clients import BARE_PYTHON, OWN, Client, takes_part  # noqa: E402
 from bench.programs import build, compiler  # noqa: E402
 from bench.records import measure_records  # noqa: E402
 from bench.run import check_tls, tls_sink  # noqa: E402
@@ -72,6 +72,14 @@ def run(client: Client, case: Case) -> tuple[dict[str, Any], dict[str, Any]]:
 def test_the_books_of_client_and_sink_balance(client: Client, case: Case) -> None:
     answer, served = run(client, case)
     assert complaints(case.workload, case.operations, case.sessions, case.size, answer, served) == []
+
+
+def test_the_floor_in_python_does_the_work_of_the_yardstick() -> None:
+    cases = [case for case in CASES if takes_part(BARE_PYTHON, case)]
+    assert {case.workload for case in cases} == {"retr", "full"}
+    for case in cases:
+        answer, served = run(BARE_PYTHON, case)
+        assert complaints(case.workload, case.operations, case.sessions, case.size, answer, served) == []
 
 
 def test_a_client_that_does_less_than_it_says_is_found_out() -> None:

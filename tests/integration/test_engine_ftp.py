@@ -628,7 +628,7 @@ async def test_keepalive_is_set_on_control(tmp_path: Path) -> None:
     async def meanwhile(dispatcher: Any) -> None:
         await asked.wait()
         (session,) = dispatcher.sessions
-        with socket.socket(fileno=os.dup(session.control._sock.fileno())) as sock:
+        with socket.socket(fileno=os.dup(session.control.sock.fileno())) as sock:
             seen.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
             seen.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
         release.set()

@@ -367,6 +367,7 @@ FLOWS: Final = st.lists(st.sampled_from(FLOW_STEPS), min_size=1, max_size=6)
 @example([Misdeed("data", deed, 1) for deed in DATA_DEEDS], [*FLOW_STEPS[1:3], "noop"], "active")
 @example([Misdeed("data", deed, 0) for deed in DATA_DEEDS], [*FLOW_STEPS[-2:], "noop"], "eprt")
 @example([Misdeed("control", "421", at) for at in range(20)], FLOW_STEPS[-5:], "active")
+@example([Misdeed("control", "half", at) for at in range(8)], ["list"], "epsv")
 def test_no_misdeed_of_a_peer_hangs_breaks_or_leaks(misdeeds: list[Misdeed], steps: list[Any], mode: str) -> None:
     files = len(list(Path("/proc/self/fd").iterdir()))
     with tempfile.TemporaryDirectory() as folder:

@@ -695,6 +695,25 @@ async def test_the_client_waits_for_the_server_s_fin_after_its_close_notify(
     assert b"" not in early
 
 
+async def test_the_client_answers_close_notify_at_once(
+    tmp_path: Path, context: ssl.SSLContext, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of asyncio closes only when the client has said close_notify as well: neither may wait for the other."""
+    monkeypatch.setattr(session_module, "CLOSE_GRACE_NS", 60_000_000_000)
+    answers: list[bytes] = []
+
+    async def script(peer: TlsPeer) -> None:
+        await peer.explicit()
+        await peer.login()
+        await peer.quit()
+        await peer.channel.close_notify()
+        answers.append(await asyncio.wait_for(peer.channel.receive(), 20))
+
+    run = await drive(script, context, certificates, tmp_path, steps=["login", "quit"])
+    assert run.sessions[0]["outcome"] == "succeeded"
+    assert answers == [b""]
+
+
 async def test_an_upload_s_close_notify_waits_for_room(
     tmp_path: Path, context: ssl.SSLContext, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:

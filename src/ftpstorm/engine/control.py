@@ -11,7 +11,7 @@ from _socket import socket as Socket  # noqa: N812 - see reactor.py
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from ftpstorm.engine.reactor import BROKEN, PEER_CLOSED, READABLE, WRITABLE, Reactor
+from ftpstorm.engine.reactor import BROKEN, ONLY_READABLE, PEER_CLOSED, READABLE, WRITABLE, Reactor
 from ftpstorm.engine.sockets import (
     AFTER_HANDSHAKE,
     acknowledge_now,
@@ -21,7 +21,7 @@ from ftpstorm.engine.sockets import (
     unacknowledged,
 )
 from ftpstorm.engine.tls import TlsStream
-from ftpstorm.ftp.replies import ProtocolViolationError, Reply, ReplyParser, parse_whole
+from ftpstorm.ftp.replies import ProtocolViolationError, Reply, ReplyParser, parse_whole, remembered
 
 READ_BYTES: Final = 448
 """One read of a control connection. Replies are smaller; a longer banner takes another read."""
@@ -50,7 +50,6 @@ class Control:
         "_closed",
         "_parser",
         "_reactor",
-        "_sock",
         "connected",
         "ended",
         "errno",
@@ -58,18 +57,22 @@ class Control:
         "local_port",
         "owner",
         "replies",
+        "sock",
+        "steady",
         "tls",
     )
 
     def __init__(self, reactor: Reactor, sock: Socket, owner: Owner) -> None:
         self._reactor = reactor
-        self._sock = sock
+        self.sock = sock
         self._parser: ReplyParser | None = None  # there while half a reply has been read
         self._closed = False
         self.local_port = local_port(sock)
         self.owner = owner
         self.connected = False
         self.ended = False
+        self.steady = False
+        """Connected, in plain text, no half reply read, not ended: nothing but whole commands and replies."""
         self.errno = 0
         """What ended the connection; 0 after `ended` means the server's FIN."""
         self.garbage: bytes | None = None
@@ -92,41 +95,40 @@ class Control:
     @property
     def local_address(self) -> str:
         """Local address of the connection. Raises OSError."""
-        return str(self._sock.getsockname()[0])
+        return str(self.sock.getsockname()[0])
 
     def on_event(self, events: int, now: int) -> None:
         """Take one event of the reactor."""
-        if not self.connected:
+        if events == ONLY_READABLE and self.steady:  # what nearly every event is, and it brings whole replies
+            try:
+                data = self.sock.recv(READ_BYTES)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._end(error.errno or 0)
+            else:
+                replies = remembered(data)
+                if replies is not None and not self.replies:
+                    self.replies += replies
+                else:
+                    self._take(data)
+                    if len(data) == READ_BYTES:
+                        self._read(events)
+        elif not self.connected:
             if not self._on_connect(events, now):
                 return
+            self._read(events)
         elif not events & READABLE:
             return
-        if events & PEER_CLOSED or self._parser is not None or self.tls is not None:
+        else:
             if self.tls is not None and events & PEER_CLOSED:
                 self.tls.fin_seen = True
             self._read(events)
-            self.owner.wake_control(now)
-            return
-        # One whole reply on one line, on a connection that lives: what nearly every event brings.
-        try:
-            data = self._sock.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._end(error.errno or 0)
-        else:
-            replies = parse_whole(data)
-            if replies is None or len(self.replies) > REPLIES_MAX:
-                self._take(data)
-            else:
-                self.replies += replies
-            if len(data) == READ_BYTES:
-                self._read(events)
         self.owner.wake_control(now)
 
     def _on_connect(self, events: int, now: int) -> bool:
         """Take an event of the connect; tell whether there is something to read already."""
-        if events & BROKEN and (number := pending_error(self._sock)):
+        if events & BROKEN and (number := pending_error(self.sock)):
             if number not in AFTER_HANDSHAKE:
                 self._end(number)
                 self.owner.wake_control(now)
@@ -134,7 +136,7 @@ class Control:
             self.errno = number  # how it ends; what the server said before that waits to be read
         elif not events & WRITABLE:
             return False
-        self.connected = True
+        self.connected = self.steady = True
         if events & READABLE:
             return True
         self.owner.wake_control(now)
@@ -142,7 +144,7 @@ class Control:
 
     def _read(self, events: int) -> None:
         """Read all there is."""
-        sock = self._sock
+        sock = self.sock
         while not self.ended:
             try:
                 data = sock.recv(READ_BYTES)
@@ -168,6 +170,9 @@ class Control:
             return
         parser = self._parser
         if parser is None:
+            if len(data) <= READ_BYTES and (replies := parse_whole(data)) and len(self.replies) <= REPLIES_MAX:
+                self.replies += replies
+                return
             parser = ReplyParser()
         try:
             self.replies += parser.feed(data)
@@ -177,6 +182,7 @@ class Control:
             self._end(0)
             return
         self._parser = None if parser.idle else parser
+        self.steady = parser.idle and self.tls is None
         if len(self.replies) > REPLIES_MAX:
             self.garbage = self.replies[-1].raw[:200]
             self._end(0)
@@ -189,17 +195,21 @@ class Control:
         if self.ended or (self.tls is not None and not (command := self._encrypt(command))):
             return False
         try:
-            if self._sock.send(command) == len(command):
+            if self.sock.send(command) == len(command):
                 return True
-            self._end(0)
+            self.give_up_sending(None)
         except OSError as error:
-            self._hear_the_end(error)
+            self.give_up_sending(error)
         return False
 
-    def _hear_the_end(self, error: OSError) -> None:
-        """A reset that the peer sent earlier shows in a send first; its last words may still wait to be read."""
-        self.errno = error.errno or 0
-        self._read(READABLE)
+    def give_up_sending(self, error: OSError | None) -> None:
+        """End: a command did not go out whole, or `error` says why none does.
+
+        A reset that the peer sent earlier shows in a send first; its last words may still wait to be read.
+        """
+        if error is not None:
+            self.errno = error.errno or 0
+            self._read(READABLE)
         self._end(0)
 
     def start_tls(self, stream: TlsStream) -> None:
@@ -208,6 +218,7 @@ class Control:
         What the server sent before it cannot be trusted to be the server's (RFC 3207 section 4.2): it fails the stream.
         """
         self.tls = stream
+        self.steady = False
         if self.replies or self._parser is not None:
             stream.failure = "the server sent plain text after it agreed to TLS"
             self._end(0)
@@ -221,6 +232,8 @@ class Control:
         assert stream is not None
         plain = stream.receive(data)
         self._send_ciphertext(stream.outgoing())
+        if stream.closed:  # answered at once: there are servers that wait for it before they close (RFC 5246, 7.2.1)
+            self._send_ciphertext(stream.close_notify())
         if stream.closed or (stream.failure is not None and not stream.unfinished):
             self._end(0)
         return plain
@@ -235,7 +248,7 @@ class Control:
     def _send_ciphertext(self, ciphertext: bytes) -> None:
         if ciphertext and not self.ended:
             try:
-                if self._sock.send(ciphertext) != len(ciphertext):
+                if self.sock.send(ciphertext) != len(ciphertext):
                     self._end(0)
             except OSError as error:
                 self._end(error.errno or 0)
@@ -248,40 +261,42 @@ class Control:
         """
         if self.tls is None and not self.ended:
             try:
-                self._sock.send(IP_IAC, socket.MSG_OOB)
+                self.sock.send(IP_IAC, socket.MSG_OOB)
                 command = DATA_MARK + command
             except OSError as error:
-                self._hear_the_end(error)
+                self.give_up_sending(error)
         return self.send(command)
 
     @property
     def unacknowledged(self) -> int:
         """Bytes sent that the peer has not acknowledged, 0 once closed."""
-        return 0 if self._closed else unacknowledged(self._sock)
+        return 0 if self._closed else unacknowledged(self.sock)
 
     def acknowledge(self) -> None:
         """Acknowledge what was read, at once: called when the session goes on waiting without sending anything."""
         if not self.ended:
-            acknowledge_now(self._sock)
+            acknowledge_now(self.sock)
 
     def _end(self, number: int) -> None:
         if not self.ended:
             self.ended = True
+            self.steady = False
             self.errno = number or self.errno
 
     def half_close(self) -> None:
         """Send FIN and go on reading, until the server closes as well."""
         if not self.ended:
             with contextlib.suppress(OSError):  # reset meanwhile: the event tells
-                self._sock.shutdown(socket.SHUT_WR)
+                self.sock.shutdown(socket.SHUT_WR)
 
     def close(self, *, reset: bool = False) -> None:
         """Give the socket to the reactor to close, with RST when asked; closing twice is allowed."""
         if not self._closed:
             if reset:
-                reset_on_close(self._sock)
+                reset_on_close(self.sock)
             if self.tls is not None:
                 self._send_ciphertext(self.tls.close_notify())
-            self._reactor.close_later(self._sock)
+            self._reactor.close_later(self.sock)
             self._closed = True
             self.ended = True
+            self.steady = False

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from ftpstorm.engine.control import Wake
 from ftpstorm.engine.reactor import BROKEN, PEER_CLOSED, READABLE, WRITABLE, Reactor
-from ftpstorm.engine.sockets import AFTER_HANDSHAKE, local_port, pending_error, reset_on_close
+from ftpstorm.engine.sockets import AFTER_HANDSHAKE, pending_error, reset_on_close
 from ftpstorm.records.schema import ABSENT
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ PAYLOAD: Final = memoryview(bytes(range(256)) * (CHUNK_BYTES // 256))
 class Data:
     """State of one data connection. `ended` is final; `errno` then says whether it broke."""
 
-    complete = False
-    """All payload has moved, yet the connection has not ended: only TLS knows such a state (secure.py)."""
-
     __slots__ = (
         "_closed",
         "_expected",
@@ -53,7 +50,15 @@ class Data:
         "progress_ns",
     )
 
-    def __init__(self, reactor: Reactor, sock: Socket, wake: Wake, expected: int | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        sock: Socket,
+        wake: Wake,
+        expected: int | None = None,
+        check: Check | None = None,
+        half: bool = False,
+    ) -> None:
         """Watch `sock`, on which connect has begun.
 
         With `expected` bytes the client closes first: the connection counts as ended once they are in.
@@ -64,12 +69,15 @@ class Data:
         self._wake = wake
         self._expected = expected
         self._to_send = -1  # bytes an upload still has to send; -1: this is a download, or nothing has begun
-        self.local_port = local_port(sock)
+        try:  # `sockets.local_port`, written out
+            self.local_port: int = sock.getsockname()[1]
+        except OSError:
+            self.local_port = 0
         self.connected = self.ended = False
         self.errno = self.bytes = 0
-        self.check: Check | None = None
+        self.check = check
         """Sees every chunk of a download."""
-        self.half = False
+        self.half = half
         """Where the client closes first: shut down for writing only, and read on until the server has closed too."""
         self.connected_ns = self.first_byte_ns = self.end_ns = self.progress_ns = ABSENT
         """`progress_ns`, when payload last moved, is what the stall deadline counts from."""
@@ -88,7 +96,8 @@ class Data:
                 return
             self.connected = True
             self.connected_ns = now
-            self._wake(now)  # the session sends its command; it may also give up and close
+            wake = self._wake  # taken first: CPython is slow to call what an attribute holds that is no method
+            wake(now)  # the session sends its command; it may also give up and close
             if self._closed or not events & READABLE:
                 return
         if self._to_send >= 0:
@@ -131,7 +140,8 @@ class Data:
                 self.end_ns = now
                 if events & BROKEN:
                     self.errno = pending_error(sock) or self.errno
-                self._wake(now)
+                wake = self._wake
+                wake(now)
                 return
             if size < CHUNK_BYTES:
                 return

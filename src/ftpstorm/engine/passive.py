@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from ftpstorm.engine.commands import EPSV, PASV, refused
 from ftpstorm.engine.failure import StepFailedError, failed_by_reply
 from ftpstorm.ftp.endpoints import EndpointError, parse_epsv, parse_pasv
-from ftpstorm.ftp.replies import Reply
+from ftpstorm.ftp.replies import REMEMBERED_MAX, Reply
 from ftpstorm.vocabulary import DataMode, FailureClass, Phase
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ EPSV_REFUSED: Final = frozenset({500, 501, 502, 504, 522})
 
 _PASSIVE: Final = Phase.PASSIVE  # plain names: see recording.py
 _EPSV_MODE: Final = DataMode.EPSV
+
+_endpoints: Final[dict[bytes, tuple[str | None, int]]] = {}
+"""What replies to PASV and EPSV named, by their bytes: a server gives the ports of its range over and over."""
 
 PASV_KNOWS_IPV4: Final = "PASV cannot name an IPv6 address (RFC 2428); nothing was sent: use mode epsv or auto"
 
@@ -53,17 +56,22 @@ def _endpoint(session: Session, reply: Reply) -> tuple[str, int]:
     """Return where a 227 or 229 says to connect, under the scenario's policy for foreign addresses."""
     work = session.work
     peer = work.targets[session.target][0]
-    try:
-        if reply[0] == 229:
-            host, port = peer, parse_epsv(reply.raw)
-        else:
-            host, port = parse_pasv(reply.raw)
-    except EndpointError:
-        raise failed_by_reply(Phase.PASSIVE, reply, FailureClass.PROTOCOL_ERROR) from None
+    said = reply[1]
+    told = _endpoints.get(said)
+    if told is None:
+        try:
+            told = (None, parse_epsv(said)) if reply[0] == 229 else parse_pasv(said)
+        except EndpointError:
+            if not session.alive:  # cut off in the middle by the end of the connection
+                raise session.control_ended(Phase.PASSIVE) from None
+            raise failed_by_reply(Phase.PASSIVE, reply, FailureClass.PROTOCOL_ERROR) from None
+        if len(_endpoints) < REMEMBERED_MAX:
+            _endpoints[said] = told
+    host, port = told
     session.passive_ns = session.now
     session.passive_port = port
-    if host == peer:
-        return host, port
+    if host is None or host == peer:
+        return peer, port
     work.journal.counts.foreign_hosts += 1
     if work.pasv_address == "refuse":
         raise failed_by_reply(Phase.PASSIVE, reply, FailureClass.PROTOCOL_ERROR)

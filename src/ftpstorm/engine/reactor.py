@@ -25,6 +25,8 @@ TIMERS_MAX: Final = 16
 """Timer callbacks between two events, so that a burst of arrivals does not starve the sessions already open."""
 
 WATCHED: Final = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+ONLY_READABLE: Final = select.EPOLLIN | select.EPOLLOUT
+"""A connection that lives has something to read: edge-triggered events tell that it can be written to every time."""
 READABLE: Final = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 WRITABLE: Final = select.EPOLLOUT
 BROKEN: Final = select.EPOLLERR | select.EPOLLHUP
@@ -54,7 +56,7 @@ _NOBODY: Final = _Nobody()
 class Reactor:
     """Watches sockets and timers. Use as a context manager inside a running asyncio loop."""
 
-    __slots__ = ("_closing", "_epoll", "_loop", "_poll", "_register", "_watched", "_watchers", "clock", "timers")
+    __slots__ = ("_closing", "_epoll", "_loop", "_poll", "_register", "_watchers", "clock", "timers")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock = monotonic_ns) -> None:
         self._loop = loop
@@ -63,7 +65,6 @@ class Reactor:
         self._poll = self._epoll.poll
         self._register = self._epoll.register
         self._watchers: list[Watcher] = [_NOBODY] * FILES_AT_FIRST
-        self._watched = 0
         self._closing: list[Socket] = []
         self.timers = Timers(open_timerfd())
 
@@ -82,7 +83,7 @@ class Reactor:
     @property
     def watched(self) -> int:
         """Sockets watched now, the timer not counted."""
-        return self._watched
+        return sum(watcher is not _NOBODY for watcher in self._watchers)
 
     def watch(self, sock: Socket, watcher: Watcher) -> None:
         """Deliver events of `sock` to `watcher`, edge-triggered for reading, writing and the peer's close."""
@@ -92,8 +93,8 @@ class Reactor:
         except IndexError:
             self._watchers += [_NOBODY] * (fd + 1 - len(self._watchers) + FILES_AT_FIRST)
             self._watchers[fd] = watcher
-        self._watched += 1
-        self._register(fd, WATCHED)
+        register = self._register
+        register(fd, WATCHED)
 
     def rearm(self, sock: Socket) -> None:
         """Deliver once more what is ready on `sock`: for a watcher that left data unread so that others have a turn."""
@@ -107,7 +108,6 @@ class Reactor:
     def close_later(self, sock: Socket) -> None:
         """Stop watching and close `sock` after this batch of events."""
         self._watchers[sock.fileno()] = _NOBODY
-        self._watched -= 1
         if not self.timers.held and not self._closing:
             self._loop.call_soon(self._close_sockets)
         self._closing.append(sock)

@@ -132,7 +132,8 @@ class Recorded(Fiber):
         spool = journal.operations
         if spool.used == spool.room:
             spool.flush()
-        spool.pack(
+        pack = spool.pack
+        pack(
             spool.buffer,
             spool.used,
             self.load.index,

@@ -16,7 +16,7 @@ import contextlib
 import socket
 from _socket import socket as Socket  # noqa: N812 - see reactor.py
 from errno import EPROTO
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ftpstorm.engine.control import Wake
 from ftpstorm.engine.data import CHUNK_BYTES, PAYLOAD, RECEIVE_BUFFER, TURN_CHUNKS, Data
@@ -24,6 +24,9 @@ from ftpstorm.engine.journal import Counts
 from ftpstorm.engine.reactor import PEER_CLOSED, READABLE, WRITABLE, Reactor
 from ftpstorm.engine.tls import PLAIN_BUFFER, RECORD_BYTES, TlsStream
 from ftpstorm.records.schema import ABSENT
+
+if TYPE_CHECKING:
+    from ftpstorm.engine.verification import Check
 
 SECURE_CHUNK_BYTES: Final = 4 * RECORD_BYTES
 """One slice of an upload: its ciphertext is held until the kernel has taken it, so it bounds a connection's memory."""
@@ -38,9 +41,17 @@ class SecureData(Data):
     __slots__ = ("_confirmed", "_counts", "_early", "_ending", "_fin_seen", "_in_flight", "_left", "complete", "tls")
 
     def __init__(
-        self, reactor: Reactor, sock: Socket, wake: Wake, expected: int | None = None, *, counts: Counts
+        self,
+        reactor: Reactor,
+        sock: Socket,
+        wake: Wake,
+        expected: int | None,
+        check: Check | None,
+        half: bool,
+        *,
+        counts: Counts,
     ) -> None:
-        super().__init__(reactor, sock, wake, expected)
+        super().__init__(reactor, sock, wake, expected, check, half)
         self._counts = counts
         self._early = 0  # events that came before the handshake began
         self._left = memoryview(b"")  # ciphertext that the kernel has not taken

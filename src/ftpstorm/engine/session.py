@@ -92,8 +92,16 @@ class Session(Recorded):
         assert control is not None
         if control.replies:
             self._hear_unasked(control, phase)
-        if not control.send(command):
-            raise self.control_ended(phase)
+        if control.steady:  # `Control.send`, written out: it is called for every command
+            try:
+                if control.sock.send(command) == len(command):
+                    return
+                control.give_up_sending(None)
+            except OSError as error:
+                control.give_up_sending(error)
+        elif control.send(command):
+            return
+        raise self.control_ended(phase)
 
     def _hear_unasked(self, control: Control, phase: Phase) -> None:
         while control.replies:

@@ -126,7 +126,8 @@ class Timers:
                 break
             heapq.heappop(heap)[2](now)
         self.next_ns = heap[0][0] if heap else NEVER
-        self._armed_ns = 0  # the timerfd may have expired: its count must be cleared by arming it anew
+        if self._armed_ns <= now:
+            self._armed_ns = 0  # the timerfd has expired, or will at once: its count is cleared by arming it anew
 
     def rearm(self) -> None:
         """Set the timerfd for the earliest instant where that changed. Called after a batch of events."""

@@ -42,13 +42,10 @@ def _watch(session: Session, sock: Socket, job: Transfer) -> Data:
     """Make `sock` the data connection of this execution."""
     work = session.work
     if work.tls is None or not work.tls.protect:
-        data = Data(work.reactor, sock, session.wake_data, job.closes_after)
+        data = Data(work.reactor, sock, session.wake_data, job.closes_after, job.check, job.half)
     else:
-        data = SecureData(work.reactor, sock, session.wake_data, job.closes_after, counts=work.journal.counts)
-    if job.check is not None:
-        data.check = job.check
-    if job.half:
-        data.half = True
+        given = job.closes_after, job.check, job.half
+        data = SecureData(work.reactor, sock, session.wake_data, *given, counts=work.journal.counts)
     session.data = data
     return data
 
@@ -108,7 +105,19 @@ async def _restart_at(session: Session, offset: int) -> None:
 class Transfer:
     """What one transfer is to do; the same for every session and step that does just that, unless it has a `check`."""
 
-    __slots__ = ("active", "check", "closes_after", "command", "half", "mode", "offset", "reset", "size", "upload")
+    __slots__ = (
+        "active",
+        "check",
+        "closes_after",
+        "command",
+        "counts",
+        "half",
+        "mode",
+        "offset",
+        "reset",
+        "size",
+        "upload",
+    )
 
     def __init__(
         self,
@@ -137,6 +146,8 @@ class Transfer:
         """Where in the file to begin."""
         self.check = check
         """Sees the bytes of a download."""
+        self.counts = check is None and (self.active or work.passive_range is None)
+        """Whether it was well done once `size` bytes have moved and the server says so: nothing else is to be held."""
 
 
 @types.coroutine
@@ -202,12 +213,12 @@ def transfer(session: Session, job: Transfer) -> Generator[None, int, None]:  # 
             raise session.control_ended(phase_of(data))
         try:
             session.waiting = ON_EITHER if final is None else ON_REST
-            if data.complete:
+            if secure is not None and secure.complete:
                 session.deadline_ns = data.end_ns + CLOSE_GRACE_NS
             session.now = yield
             session.waiting = 0
         except DeadlineError:
-            if data.complete:
+            if secure is not None and secure.complete:
                 break
             failure = failed_by_deadline(phase_of(data))
             data.close(reset=True)
@@ -218,7 +229,8 @@ def transfer(session: Session, job: Transfer) -> Generator[None, int, None]:  # 
         yield from _hear_of_break(session, data, failure, final)
     if final is None:
         final = yield from _final_reply(session, session.work.data_ns)
-    _judge(session, data, job, final)
+    if not job.counts or data.bytes != job.size or final[0] >= 300:
+        _judge(session, data, job, final)
 
 
 def _judge(session: Session, data: Data, job: Transfer, final: Reply) -> None:

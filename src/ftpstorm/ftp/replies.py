@@ -16,8 +16,9 @@ LINE_MAX_BYTES: Final = 8_192
 REPLY_MAX_BYTES: Final = 65_536
 """Longest multi-line reply; banners of several KiB exist."""
 
-REMEMBERED_MAX: Final = 256
-"""Texts that are remembered: a server that puts times or names into its replies must not fill memory."""
+REMEMBERED_MAX: Final = 4_096
+"""Texts that are remembered, a passive reply for each port of a range among them. A server that puts times or names
+into its replies must not fill memory: this is a MiB."""
 
 REMEMBERED_BYTES: Final = 256
 """Longest text that is remembered."""
@@ -28,7 +29,6 @@ _HYPHEN: Final = 0x2D
 _CR: Final = 0x0D
 _LF: Final = 0x0A
 _STARTS: Final = {b"%d " % code: code for code in range(100, 660)}
-_NEVER_THE_SAME: Final = frozenset({b"227", b"229"})
 _remembered: Final[dict[bytes, Sequence[Reply]]] = {}
 _new_tuple: Final = tuple.__new__  # a NamedTuple's own constructor costs twice as much
 
@@ -93,14 +93,15 @@ def parse_whole(data: bytes) -> Sequence[Reply] | None:
     and over is parsed once; the same object then answers for it.
     """
     replies = _remembered.get(data)
-    if replies is not None:
-        return replies
-    replies = _parse_lines(data)
-    if replies is None or data[:3] in _NEVER_THE_SAME:
-        return replies
-    if len(_remembered) < REMEMBERED_MAX and len(data) <= REMEMBERED_BYTES:
-        _remembered[data] = replies
+    if replies is None:
+        replies = _parse_lines(data)
+        if replies is not None and len(_remembered) < REMEMBERED_MAX and len(data) <= REMEMBERED_BYTES:
+            _remembered[data] = replies
     return replies
+
+
+remembered: Final = _remembered.get
+"""Return what `parse_whole` once made of these very bytes, or None: its first half, for who minds the call."""
 
 
 def _parse_lines(data: bytes) -> Sequence[Reply] | None:

@@ -63,6 +63,23 @@ def test_the_timerfd_is_armed_for_an_earlier_timer_only_and_anew_after_it_fired(
     assert timerfd.armed[-1] == NEVER, "an expired timerfd that nobody arms anew would be readable for ever"
 
 
+def test_what_is_due_before_the_timerfd_leaves_it_as_it_is() -> None:
+    """A session's end makes the next one due at once: no system call for that, once for each session."""
+    timerfd = ScriptedTimerFd()
+    timers = Timers(timerfd)
+    ran: list[int] = []
+    timers.call_at(100, ran.append)
+    timers.held = True
+    timers.call_at(40, ran.append)
+    timers.run_due(40, limit=10)
+    timers.held = False
+    timers.rearm()
+    assert (ran, timerfd.armed) == ([40], [100])
+    timers.run_due(100, limit=10)
+    timers.rearm()
+    assert (ran, timerfd.armed) == ([40, 100], [100, NEVER])
+
+
 @pytest.mark.parametrize("make", [CtypesTimerFd, open_timerfd])
 def test_a_real_timerfd_turns_readable_at_its_instant_and_not_before(make: type) -> None:
     timerfd = make()
