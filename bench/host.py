@@ -80,21 +80,22 @@ class Quiet:
         return steal / os.sysconf("SC_CLK_TCK")
 
     @staticmethod
-    def _read_used_s() -> dict[tuple[int, float], float]:
-        """Return the CPU seconds of every other process and its children, by its pid and start."""
+    def _read_used_s() -> float:
+        """Return the CPU seconds of all other processes, and of the children that they have waited for."""
         this = psutil.Process()
         own = {this.pid, *(child.pid for child in this.children(recursive=True))}
-        used = {}
+        used = 0.0
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                if process.pid not in own and process.ppid() != KTHREADD:
-                    used[process.pid, process.create_time()] = sum(process.cpu_times()[:4])
+                if process.pid not in own and (process.ppid() != KTHREADD or process.cmdline()):
+                    used += sum(process.cpu_times()[:4])
         return used
 
     def facts(self) -> dict[str, float]:
         """Return duration, steal and the share of one core that processes other than the bench's used."""
         duration = time.monotonic() - self._began
-        others = sum(max(0.0, used - self._used_s.get(key, 0.0)) for key, used in self._read_used_s().items())
+        # What a process used before all this and its parent has got since by waiting for it counts on both sides.
+        others = max(0.0, self._read_used_s() - self._used_s)
         return {
             "duration_s": duration,
             "steal_s": self._read_stolen_s() - self._stolen_s,

@@ -284,6 +284,31 @@ async def test_a_useless_passive_reply_is_a_protocol_error(tmp_path: Path, reply
     assert run.classes() == ["none", "protocol-error", "none"]
 
 
+@pytest.mark.parametrize(
+    ("last_words", "word", "code"),
+    [
+        (b"227 Entering Passive Mode (127,0,0,1,200,1", "control-lost", 0),
+        (b"227 Entering Passive Mode (127,0", "control-lost", 0),
+        (b"227 Entering Passive Mode (no address)\r\n", "protocol-error", 227),
+    ],
+)
+async def test_a_passive_reply_cut_off_by_the_end_is_a_lost_connection(
+    tmp_path: Path, last_words: bytes, word: str, code: int
+) -> None:
+    """What is left of it may look like a whole one: port 51201 in place of 51215."""
+
+    async def script(peer: Peer) -> None:
+        await peer.login()
+        await peer.expect("PASV")
+        peer.writer.write(last_words)
+        peer.writer.close()
+
+    run = await drive(script, tmp_path, ["login", {"retr": "f"}, "quit"], client={"mode": "pasv"})
+    failed = run.operations[1]
+    assert (failed["class"], failed["code"]) == (word, code)
+    assert run.sessions[0]["connects"] == 1
+
+
 @pytest.mark.parametrize("host", ["192,0,2,9", "127,0,0,9", "0,0,0,0"])
 async def test_another_host_in_pasv_is_not_followed(tmp_path: Path, host: str) -> None:
     async def script(peer: Peer) -> None:

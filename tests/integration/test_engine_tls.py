@@ -695,7 +695,29 @@ async def test_the_client_waits_for_the_server_s_fin_after_its_close_notify(
     assert b"" not in early
 
 
-async def test_the_client_answers_close_notify_at_once(
+@pytest.mark.parametrize("corked", [True, False])
+async def test_a_server_that_closes_behind_its_close_notify_keeps_its_time_wait(
+    tmp_path: Path, context: ssl.SSLContext, certificates: Certificates, corked: bool
+) -> None:
+    """Anything that the client said to it would be answered with RST, and there would be no TIME_WAIT."""
+    after: list[bytes] = []
+
+    async def script(peer: TlsPeer) -> None:
+        await peer.explicit()
+        await peer.login()
+        await peer.quit()
+        await peer.channel.close_notify()
+        if not corked:
+            await asyncio.sleep(0)
+        peer.peer.writer.write_eof()
+        after.append(await asyncio.wait_for(peer.peer.reader.read(4096), 20))
+
+    run = await drive(script, context, certificates, tmp_path, steps=["login", "quit"])
+    assert run.sessions[0]["outcome"] == "succeeded"
+    assert after == [b""], "the client's FIN comes next"
+
+
+async def test_the_client_answers_the_close_notify_of_a_server_that_does_not_close(
     tmp_path: Path, context: ssl.SSLContext, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server of asyncio closes only when the client has said close_notify as well: neither may wait for the other."""

@@ -60,6 +60,7 @@ class Control:
         "sock",
         "steady",
         "tls",
+        "torn",
     )
 
     def __init__(self, reactor: Reactor, sock: Socket, owner: Owner) -> None:
@@ -77,6 +78,8 @@ class Control:
         """What ended the connection; 0 after `ended` means the server's FIN."""
         self.garbage: bytes | None = None
         """Start of what the server sent that is no reply."""
+        self.torn = False
+        """The last reply has no line end: the end of the connection cut it off, or its server sends none."""
         self.replies: list[Reply] = []
         self.tls: TlsStream | None = None
         """Set by `start_tls`; says itself whether its handshake is done, and what went wrong."""
@@ -157,7 +160,9 @@ class Control:
                 self._take(data if self.tls is None else self._decrypt(data))
             if not self.ended and (not data or (len(data) < READ_BYTES and events & PEER_CLOSED)):
                 if self._parser is not None:
-                    self.replies += self._parser.feed_end()
+                    last = self._parser.feed_end()
+                    self.torn = bool(last)
+                    self.replies += last
                 self._end(pending_error(sock) if events & BROKEN else 0)
             elif len(data) < READ_BYTES:
                 return
@@ -170,7 +175,8 @@ class Control:
             return
         parser = self._parser
         if parser is None:
-            if len(data) <= READ_BYTES and (replies := parse_whole(data)) and len(self.replies) <= REPLIES_MAX:
+            replies = parse_whole(data) if len(data) <= READ_BYTES else None
+            if replies is not None and len(self.replies) + len(replies) <= REPLIES_MAX:
                 self.replies += replies
                 return
             parser = ReplyParser()
@@ -232,8 +238,6 @@ class Control:
         assert stream is not None
         plain = stream.receive(data)
         self._send_ciphertext(stream.outgoing())
-        if stream.closed:  # answered at once: there are servers that wait for it before they close (RFC 5246, 7.2.1)
-            self._send_ciphertext(stream.close_notify())
         if stream.closed or (stream.failure is not None and not stream.unfinished):
             self._end(0)
         return plain
@@ -282,6 +286,12 @@ class Control:
             self.ended = True
             self.steady = False
             self.errno = number or self.errno
+
+    def answer_close_notify(self) -> None:
+        """Say close_notify too, on a connection that the server's has ended."""
+        assert self.tls is not None
+        with contextlib.suppress(OSError):  # reset meanwhile: nobody waits for it any more
+            self.sock.send(self.tls.close_notify())
 
     def half_close(self) -> None:
         """Send FIN and go on reading, until the server closes as well."""

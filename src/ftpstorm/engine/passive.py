@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from ftpstorm.engine.commands import EPSV, PASV, refused
 from ftpstorm.engine.failure import StepFailedError, failed_by_reply
 from ftpstorm.ftp.endpoints import EndpointError, parse_epsv, parse_pasv
-from ftpstorm.ftp.replies import REMEMBERED_MAX, Reply
+from ftpstorm.ftp.replies import REMEMBERED_BYTES, REMEMBERED_MAX, Reply
 from ftpstorm.vocabulary import DataMode, FailureClass, Phase
 
 if TYPE_CHECKING:
@@ -59,13 +59,15 @@ def _endpoint(session: Session, reply: Reply) -> tuple[str, int]:
     said = reply[1]
     told = _endpoints.get(said)
     if told is None:
+        control = session.control
+        assert control is not None
+        if control.torn and not control.replies:  # what is left of it may still look like a port, and be another one
+            raise session.control_ended(Phase.PASSIVE)
         try:
             told = (None, parse_epsv(said)) if reply[0] == 229 else parse_pasv(said)
         except EndpointError:
-            if not session.alive:  # cut off in the middle by the end of the connection
-                raise session.control_ended(Phase.PASSIVE) from None
             raise failed_by_reply(Phase.PASSIVE, reply, FailureClass.PROTOCOL_ERROR) from None
-        if len(_endpoints) < REMEMBERED_MAX:
+        if len(_endpoints) < REMEMBERED_MAX and len(said) <= REMEMBERED_BYTES:
             _endpoints[said] = told
     host, port = told
     session.passive_ns = session.now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Generator
-from typing import Any
+from typing import Any, Final
 
 from ftpstorm.engine.commands import ANNOUNCEMENTS_MAX
 from ftpstorm.engine.control import Control
@@ -32,6 +32,9 @@ from ftpstorm.vocabulary import FailureClass, Operation, Outcome, Phase
 
 CLOSE_GRACE_NS = 1_000_000_000
 """How long after 221 the server may take to close first, so that TIME_WAIT is its own; then the client closes."""
+
+ANSWER_AFTER_NS: Final = 20_000_000
+"""How long after a server's close_notify its FIN may take, which comes right behind it where it comes by itself."""
 
 
 class Session(Recorded):
@@ -289,13 +292,21 @@ class Session(Recorded):
         self.record_interrupted(operation)
 
     async def _await_close(self) -> None:
+        """Let the server close first. One that has said close_notify, and does not close, waits for ours (asyncio's
+        do); to answer at once would reset one that closes right behind it, and cost it its TIME_WAIT."""
         control = self.control
         assert control is not None
-        try:
-            while not control.peer_closed:
-                await self.wait(ON_CONTROL, self.quit_ns + CLOSE_GRACE_NS)
-        except DeadlineError:
-            return
+        deadline_ns = self.quit_ns + CLOSE_GRACE_NS
+        answered = False
+        while not control.peer_closed:
+            asked = control.ended and not answered
+            try:
+                await self.wait(ON_CONTROL, self.now + ANSWER_AFTER_NS if asked else deadline_ns)
+            except DeadlineError:
+                if not asked:
+                    return
+                control.answer_close_notify()
+                answered = True
 
     def ended(self) -> None:
         """Close what is open, record the session, tell the dispatcher."""

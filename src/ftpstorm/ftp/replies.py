@@ -18,10 +18,13 @@ REPLY_MAX_BYTES: Final = 65_536
 
 REMEMBERED_MAX: Final = 4_096
 """Texts that are remembered, a passive reply for each port of a range among them. A server that puts times or names
-into its replies must not fill memory: this is a MiB."""
+into its replies must not fill memory: these are 1 to 3 MiB."""
 
 REMEMBERED_BYTES: Final = 256
 """Longest text that is remembered."""
+
+REMEMBERED_REPLIES: Final = 4
+"""Most replies of one text that is remembered; 150 and 226 often come together."""
 
 _IAC: Final = 0xFF
 _SPACE: Final = 0x20
@@ -95,9 +98,13 @@ def parse_whole(data: bytes) -> Sequence[Reply] | None:
     replies = _remembered.get(data)
     if replies is None:
         replies = _parse_lines(data)
-        if replies is not None and len(_remembered) < REMEMBERED_MAX and len(data) <= REMEMBERED_BYTES:
+        if replies is not None and len(_remembered) < REMEMBERED_MAX and _is_worth_it(data, replies):
             _remembered[data] = replies
     return replies
+
+
+def _is_worth_it(data: bytes, replies: Sequence[Reply]) -> bool:
+    return len(data) <= REMEMBERED_BYTES and len(replies) <= REMEMBERED_REPLIES
 
 
 remembered: Final = _remembered.get

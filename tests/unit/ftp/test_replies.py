@@ -162,8 +162,9 @@ def test_what_a_server_repeats_is_parsed_once(remembered: dict[bytes, object]) -
     assert parse_whole(b"150 here it comes\r\n226 done\r\n") is first
 
 
-def test_what_is_long_is_not_remembered(remembered: dict[bytes, object]) -> None:
+def test_what_is_long_or_many_is_not_remembered(remembered: dict[bytes, object]) -> None:
     assert parse_whole(b"226 " + b"x" * 400 + b"\r\n") is not None
+    assert parse_whole(b"200 a\r\n" * 5) is not None
     assert not remembered
 
 
