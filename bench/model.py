@@ -1,7 +1,7 @@
 """How long `ftpstorm simulate` takes for a million transfers, records and report included: ``python -m bench.model``.
 
-Each round is a process of its own. The yardstick beside it, on the same core, is a heap of generators that do nothing:
-what any discrete-event loop in Python pays for as many events.
+Each round is a process of its own. The yardstick in the same process is a heap of generators that do nothing: what any
+discrete-event loop in Python pays for as many events.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def main() -> None:
 def _line(figures: dict[str, Any]) -> str:
     ratio = figures["simulation_s"] / figures["yardstick_s"]
     return (
-        f"{figures['transfers']:,} transfers simulated and recorded in {figures['simulation_s']:.1f} s, "
+        f"{figures['transfers']:,.0f} transfers simulated and recorded in {figures['simulation_s']:.1f} s, "
         f"{ratio:.1f} times an empty loop's {figures['yardstick_s']:.2f} s; "
         f"report without pictures {figures['report_s']:.1f} s"
     )

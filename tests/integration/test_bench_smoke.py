@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 from bench.books import complaints  # noqa: E402 - bench is a folder of the checkout, not an installed package
 from bench.clients import BARE_PYTHON, OWN, Client, takes_part  # noqa: E402
+from bench.host import Quiet  # noqa: E402
 from bench.programs import build, compiler  # noqa: E402
 from bench.records import measure_records  # noqa: E402
 from bench.run import check_tls, tls_sink  # noqa: E402
@@ -119,6 +121,20 @@ def test_a_kept_run_is_a_results_folder_whose_report_can_be_made(tmp_path: Path)
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["transfers"]["succeeded"] == 40
     assert [line["identity"] for line in summary["accounting"] if line["ok"] is False] == []
+
+
+def test_the_bench_s_own_processes_are_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as child:
+        try:
+            busy = psutil.Process(child.pid)
+            while sum(busy.cpu_times()[:2]) == 0:
+                pass
+            monkeypatch.setattr(psutil, "process_iter", lambda: iter([psutil.Process(), busy]))
+            assert Quiet._read_used_s() == 0
+            monkeypatch.setattr(psutil.Process, "children", lambda self, recursive: [])
+            assert Quiet._read_used_s() > 0, "of a process that is not the bench's it would count"
+        finally:
+            child.kill()
 
 
 def test_goals_and_the_sum_of_tls_name_cases_that_there_are() -> None:

@@ -56,13 +56,13 @@ def _endpoint(session: Session, reply: Reply) -> tuple[str, int]:
     """Return where a 227 or 229 says to connect, under the scenario's policy for foreign addresses."""
     work = session.work
     peer = work.targets[session.target][0]
+    control = session.control
+    assert control is not None
+    if control.torn and not control.replies:  # what is left of it may still look like a port, and be another one
+        raise session.control_ended(Phase.PASSIVE)
     said = reply[1]
     told = _endpoints.get(said)
     if told is None:
-        control = session.control
-        assert control is not None
-        if control.torn and not control.replies:  # what is left of it may still look like a port, and be another one
-            raise session.control_ended(Phase.PASSIVE)
         try:
             told = (None, parse_epsv(said)) if reply[0] == 229 else parse_pasv(said)
         except EndpointError:

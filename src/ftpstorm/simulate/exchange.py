@@ -107,7 +107,7 @@ def transfer(
     service = world.service
     connected = answered + service.connect_ns
     first_byte = world.serve(connected, service.transfer_work_ns) + service.first_byte_ns + world.backend_ns
-    size = stage.moved_bytes(session.number + ordinal) if stage.sizes else stage.size_bytes
+    size = stage.moved_bytes(session.number + ordinal)
     data_end = closed = first_byte + service.payload_ns(size)
     end = data_end + service.final_reply_ns
     outcome, moved, keeper = SUCCEEDED, size, stage.keeper
