@@ -78,7 +78,7 @@ MAY_BE: Final[dict[str, set[str]]] = {
     "split": LATE,
     "telnet": LATE,
     "bare-lf": LATE,
-    "not-utf8": LATE,
+    "not-utf8": LATE | {"protocol-error"},  # the answer to SIZE is no number then
     "half": LOST,
     "huge-line": LOST | {"protocol-error"},
     "huge-reply": LOST | {"protocol-error"},
@@ -368,6 +368,11 @@ FLOWS: Final = st.lists(st.sampled_from(FLOW_STEPS), min_size=1, max_size=6)
 @example([Misdeed("data", deed, 0) for deed in DATA_DEEDS], [*FLOW_STEPS[-2:], "noop"], "eprt")
 @example([Misdeed("control", "421", at) for at in range(20)], FLOW_STEPS[-5:], "active")
 @example([Misdeed("control", "half", at) for at in range(8)], ["list"], "epsv")
+@example(
+    [Misdeed("control", deed, 7) for deed in ("half", "not-utf8")],
+    [{"stor": {"size": "40KiB", "verify": "size"}}],
+    "epsv",
+)
 def test_no_misdeed_of_a_peer_hangs_breaks_or_leaks(misdeeds: list[Misdeed], steps: list[Any], mode: str) -> None:
     files = len(list(Path("/proc/self/fd").iterdir()))
     with tempfile.TemporaryDirectory() as folder:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _socket import socket as Socket  # noqa: N812 - see reactor.py
-from socket import SHUT_WR
+from socket import MSG_TRUNC, SHUT_WR
 from typing import TYPE_CHECKING, Final
 
 from ftpstorm.engine.control import Wake
@@ -22,6 +22,9 @@ TURN_CHUNKS: Final = 8
 
 RECEIVE_BUFFER: Final = memoryview(bytearray(CHUNK_BYTES))
 """Downloads are counted and discarded, so one buffer serves every connection."""
+
+DISCARD: Final = MSG_TRUNC
+"""How a download is read that nobody looks at: the kernel counts its bytes and copies none (tcp(7))."""
 
 PAYLOAD: Final = memoryview(bytes(range(256)) * (CHUNK_BYTES // 256))
 """What uploads consist of, over and over: no copy for any of them."""
@@ -111,9 +114,10 @@ class Data:
 
     def _receive(self, events: int, now: int) -> None:
         sock = self._sock
+        flags = DISCARD if self.check is None else 0
         for _ in range(TURN_CHUNKS):
             try:
-                size = sock.recv_into(RECEIVE_BUFFER)
+                size = sock.recv_into(RECEIVE_BUFFER, CHUNK_BYTES, flags)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -200,7 +204,7 @@ class Data:
         sock = self._sock
         for _ in range(TURN_CHUNKS):
             try:
-                size = sock.recv_into(RECEIVE_BUFFER)
+                size = sock.recv_into(RECEIVE_BUFFER, CHUNK_BYTES, DISCARD)
             except BlockingIOError:
                 return
             except OSError as error:

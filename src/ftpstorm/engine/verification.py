@@ -74,6 +74,10 @@ def check_of(verify: str | None, offset: int) -> Check | None:
 async def ask_size(session: Session, file: str) -> int:
     """Return what the server says that the size of `file` is (RFC 3659 section 4)."""
     reply = await execute(session, encode("SIZE", file), Phase.COMMAND)
+    control = session.control
+    assert control is not None
+    if control.torn and not control.replies:  # the digits that are left of it may be another size
+        raise session.control_ended(Phase.COMMAND)
     digits = reply.raw[4:].strip()
     if reply.code != 213 or not digits.isdigit() or len(digits) > 20:
         raise failed_by_reply(Phase.COMMAND, reply, FailureClass.PROTOCOL_ERROR)

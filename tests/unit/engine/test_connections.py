@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ftpstorm.engine.control import Control
-from ftpstorm.engine.data import CHUNK_BYTES, TURN_CHUNKS, Data
+from ftpstorm.engine.data import CHUNK_BYTES, RECEIVE_BUFFER, TURN_CHUNKS, Data
 from ftpstorm.engine.reactor import READABLE, WRITABLE
 
 
@@ -44,9 +44,9 @@ class Endless:
     def getsockname(self) -> tuple[str, int]:
         return "127.0.0.1", 1
 
-    def recv_into(self, buffer: memoryview) -> int:
+    def recv_into(self, buffer: memoryview, size: int, flags: int) -> int:
         self.reads += 1
-        return len(buffer)
+        return size
 
 
 @pytest.fixture
@@ -88,3 +88,31 @@ def test_a_half_closed_connection_that_never_runs_dry_gives_others_their_turn() 
     assert reactor.rearmed == 1
     assert data.bytes == TURN_CHUNKS * CHUNK_BYTES
     assert not data.ended
+
+
+class Seen:
+    """Remembers what it is shown."""
+
+    def __init__(self) -> None:
+        self.seen = b""
+
+    def feed(self, chunk: memoryview) -> None:
+        self.seen += chunk
+
+
+@pytest.mark.parametrize("check", [None, Seen()])
+def test_a_download_is_copied_only_for_who_looks_at_it(pair: tuple[Socket, socket.socket], check: Seen | None) -> None:
+    ours, theirs = pair
+    data = Data(Reactor(), ours, lambda now: None, check=check)  # type: ignore[arg-type]
+    data.on_event(WRITABLE, 1)
+    RECEIVE_BUFFER[:6] = b"before"
+    theirs.sendall(b"hidden")
+    theirs.shutdown(socket.SHUT_WR)
+    watch = select.poll()
+    watch.register(ours.fileno(), select.POLLRDHUP)
+    assert watch.poll(20_000), "all has come"
+    data.on_event(READABLE, 2)
+    assert data.ended
+    assert data.bytes == 6
+    assert bytes(RECEIVE_BUFFER[:6]) == (b"before" if check is None else b"hidden")
+    assert check is None or check.seen == b"hidden"
