@@ -32,6 +32,12 @@ demo: $(RUNTIME)  ## reproduce "425 Try later" in 20 s and plot it against its l
 test: $(DEV)  ## run the test suite; PYTEST_ARGS="-k pool" narrows it
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
+EXAMPLES ?= 1000
+
+.PHONY: fuzz
+fuzz: $(DEV)  ## try EXAMPLES=1000 new examples on each property test; the suite tries the same ones each time
+	FTPSTORM_FUZZ=$(EXAMPLES) $(BIN)/python -m pytest -m hypothesis --numprocesses $(TEST_PROCESSES) --dist load $(PYTEST_ARGS)
+
 .PHONY: test-lab
 test-lab: $(DEV)  ## run the lab's tests: namespaces, real kernels, real servers
 	$(BIN)/python -m pytest tests/lab $(PYTEST_ARGS)

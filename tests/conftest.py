@@ -1,4 +1,4 @@
-"""What every test may use: skipping with a reason that CI can forbid, hypothesis without deadlines, an emulator."""
+"""What every test may use: skips with a reason that CI can forbid, property tests without chance, an emulator."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# A machine that others load must not turn a slow example into a failure.
-settings.register_profile("ftpstorm", deadline=None)
-settings.load_profile("ftpstorm")
+# A machine that others load must not turn a slow example into a failure, nor chance a suite that passed yesterday: the
+# examples are the same each time. `make fuzz` looks for new ones.
+FUZZ_EXAMPLES = os.environ.get("FTPSTORM_FUZZ")
+settings.register_profile("ftpstorm", deadline=None, derandomize=True)
+settings.register_profile("fuzz", deadline=None, max_examples=int(FUZZ_EXAMPLES or 100))
+settings.load_profile("fuzz" if FUZZ_EXAMPLES else "ftpstorm")
 
 Require = Callable[[str, bool, str], None]
 Golden = Callable[[str, str], None]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import tempfile
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -353,7 +352,7 @@ DATA_MISDEEDS: Final = st.builds(Misdeed, st.just("data"), st.sampled_from(DATA_
 FLOWS: Final = st.lists(st.sampled_from(FLOW_STEPS), min_size=1, max_size=6)
 
 
-@settings(max_examples=150, deadline=None, derandomize="CI" in os.environ)
+@settings(max_examples=max(150, settings().max_examples))
 @given(
     misdeeds=st.lists(st.one_of(CONTROL_MISDEEDS, DATA_MISDEEDS), min_size=1, max_size=8),
     steps=FLOWS,
