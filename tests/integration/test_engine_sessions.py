@@ -127,7 +127,7 @@ async def test_a_busy_login_is_not_an_authentication_failure(tmp_path: Path) -> 
         await peer.expect("PASS")
         await peer.send("530 Sorry, the maximum number of allowed clients (5) are already connected.")
 
-    run = await drive(script, tmp_path)
+    run = await drive(script, tmp_path, ["login"])
     assert run.classes() == ["busy-at-login"]
 
 

@@ -89,6 +89,8 @@ class Story:
     """How far kernel counters moved, beside those that follow from the sessions."""
     sampled_from_ms: int = -100
     """When the sampler's first reading came, after start_at."""
+    counters_read_ms: int | None = None
+    """When it had read the counters for the first time; None: it does not say."""
     counts_off: dict[str, int] = field(default_factory=dict)
     """What to add to the workers' own counts: books that do not balance."""
     foreign_hosts: int = 0
@@ -384,6 +386,7 @@ def _manifest(
         processes.append(ProcessRecord(role=worker.name, pid=100 + number, counts=counts if done else None))
     sampler = {
         "ticks": 210, "cpu_s": 0.3,
+        "counters_start_ns": None if story.counters_read_ms is None else story.counters_read_ms * NS_PER_MS,
         "counters_start": {name: start for name, (start, _) in counters.items()},
         "counters_end": {name: end for name, (_, end) in counters.items()},
     }  # fmt: skip

@@ -121,6 +121,8 @@ def _read_late(evidence: Evidence) -> str | None:
     begun = evidence.started["start_ns"]
     followed = evidence.run.samples.select(Metric.COUNTER, key="Tcp.ActiveOpens")
     read = [int(part.t_ns[0]) for part in followed.values() if len(part)]
+    if evidence.counters_start_ns is not None:  # a sample's own stamp is from before it was read
+        read.append(evidence.counters_start_ns)
     if not read or not len(begun) or max(read) <= int(begun.min()):
         return None
     late_ms = (max(read) - int(begun.min())) / NS_PER_MS

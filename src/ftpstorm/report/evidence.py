@@ -280,6 +280,13 @@ class Evidence:
                     moved[name] = moved.get(name, 0.0) + float(end[name]) - float(start[name])
         return dict(sorted(moved.items())) if told else self._sampled_counters(side)
 
+    @property
+    def counters_start_ns(self) -> int | None:
+        """When the sampler had read the counters of every host for the first time, in ns; None where it did not say."""
+        sampler = self.process("sampler")
+        told = (sampler.counts or {}).get("counters_start_ns") if sampler is not None else None
+        return told if isinstance(told, int) else None
+
     def _sampled_counters(self, side: Side | None) -> dict[str, float]:
         moved: dict[str, float] = {}
         for series, readings in self.run.samples.select(Metric.COUNTER).items():

@@ -89,6 +89,7 @@ class Sampler:
         self._failed_dumps_why: str | None = None
         self._extra = {"tick": 0, "dump": 0}
         self._counters_start: list[dict[str, int]] = [{} for _ in self._feeds]
+        self._counters_start_ns: int | None = None
 
     def now_ns(self) -> int:
         """Return the present instant on this sampler's clock."""
@@ -100,8 +101,10 @@ class Sampler:
 
     def take_baseline(self) -> None:
         """Take one sample of everything, now, and plan from there. Counters as they are now become the start's."""
-        self._take_all()
+        self._tick(self._clock())
         self._counters_start = [dict(feed.counters) for feed in self._feeds]
+        self._counters_start_ns = self._clock() - self._origin_ns  # the pass may have been held up in its midst
+        self._take_rest()
         now_ns = self._clock()
         for pace in (self._ticks, self._dumps, self._readings):
             pace.due_ns = Pace(self._origin_ns, pace.every_ns, now_ns).due_ns
@@ -140,6 +143,9 @@ class Sampler:
 
     def _take_all(self) -> None:
         self._tick(self._clock())
+        self._take_rest()
+
+    def _take_rest(self) -> None:
         self._read_processes(self._clock())
         self._dump(self._clock())
         self._extra["tick"] += 1
@@ -207,8 +213,9 @@ class Sampler:
 
         `ticks` and `dumps` include baseline and last sample; `late_ticks` began half an interval or more after they
         were due, `skipped_ticks` never took place; `stretched_to_ns` is the longest interval of dumps where their cost
-        made it longer than asked, else None; `cpu_s` is this process's CPU time since the sampler was made; `missing`
-        says what this system cannot give, and why. `hosts` has side and counters of each namespace by its host's name,
+        made it longer than asked, else None; `cpu_s` is this process's CPU time since the sampler was made;
+        `counters_start_ns` is when the last host's first counters had been read, in ns after start_at; `missing` says
+        what this system cannot give, and why. `hosts` has side and counters of each namespace by its host's name,
         side None where client and server share it.
         """
         missing = {name: why for source in reversed(self._sources) for name, why in source.missing.items()}
@@ -223,6 +230,7 @@ class Sampler:
             "samples": self._series.count,
             "cpu_s": (time.process_time_ns() - self._cpu_before_ns) / NS_PER_S,
             "stretched_to_ns": self._dumps.stretched_to_ns,
+            "counters_start_ns": self._counters_start_ns,
             "counters_start": self._counters_start[0],
             "counters_end": dict(self._feeds[0].counters),
             "hosts": {

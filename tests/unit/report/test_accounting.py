@@ -46,9 +46,16 @@ def test_kernel_opens_are_compared_only_in_a_namespace_of_the_runs_own(judge: Ju
 
 
 def test_counters_that_were_first_read_after_the_first_connects_are_compared_with_nothing(judge: Judge) -> None:
-    late = judge(Story(duration_s=2, counters={"Tcp.ActiveOpens": 5}, sampled_from_ms=60))
-    assert book(late, "ActiveOpens").ok is None
-    assert "first read the counters 60 ms after" in (book(late, "ActiveOpens").reason or "")
+    off = {"Tcp.ActiveOpens": 5}
+    for late in (
+        Story(duration_s=2, counters=off, sampled_from_ms=60),
+        Story(duration_s=2, counters=off, counters_read_ms=60),
+    ):
+        line = book(judge(late), "ActiveOpens")
+        assert line.ok is None
+        assert "first read the counters 60 ms after" in (line.reason or "")
+    early = judge(Story(duration_s=2, counters=off, counters_read_ms=-1))
+    assert book(early, "ActiveOpens").ok is False
 
 
 def test_a_cut_short_run_has_no_checkable_counts(judge: Judge) -> None:

@@ -30,10 +30,12 @@ class Still:
 
     def __init__(self) -> None:
         self.opens = 0
+        self.hold_up = lambda: None
         self.missing: dict[str, str] = {}
         self.fault: OSError | None = None
 
     def read_counters(self) -> dict[str, int]:
+        self.hold_up()
         self.opens += 1
         return {"Tcp.ActiveOpens": self.opens}
 
@@ -62,6 +64,10 @@ class Bench:
             self.now_ns = max(self.now_ns, due)
             self.sampler.run_due()
         self.now_ns = end_ns
+
+    def run_until_read(self, at_ns: int) -> None:
+        """Let the clock stand at `at_ns` after start_at."""
+        self.now_ns = START + at_ns
 
     def samples(self) -> Samples:
         self.series.close()
@@ -109,6 +115,13 @@ def test_ticks_that_were_missed_are_counted_and_not_made_up_for(bench: Bench) ->
     assert after == [430, 500, 600]
     assert late.value.tolist()[-3:] == pytest.approx([0.330, 0.0, 0.0])
     assert (counts["late_ticks"], counts["skipped_ticks"]) == (1, 3)
+
+
+def test_counters_are_as_old_as_their_reading_and_not_as_the_pass(bench: Bench) -> None:
+    bench.source.hold_up = lambda: bench.run_until_read(40 * MS)
+    bench.sampler.take_baseline()
+    assert bench.sampler.counts()["counters_start_ns"] == 40 * MS
+    assert bench.instants("tcp.sockstat", "tw")[0] == -250 * MS
 
 
 def test_counts_hold_the_counters_of_baseline_and_end(bench: Bench) -> None:
