@@ -145,7 +145,9 @@ MEANINGS: Final = {
     F.REPLY_TIMEOUT: Meaning(
         "No answer to a command before `client.timeouts.reply`.",
         (C.SLOW_ACCEPT, C.TRANSFER_STALL),
-        "Some servers make clients wait for a passive port in place of refusing.",
+        "Some servers make clients wait for a passive port in place of refusing. pyftpdlib 2.2 now and then forgets a "
+        "client: an active session that ends unregisters the descriptor number of its data connection, whoever has it "
+        "by then.",
     ),
     F.CONTROL_LOST: Meaning(
         "The control connection ended during a session: EOF, RST, or 421.",
