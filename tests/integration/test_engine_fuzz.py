@@ -77,7 +77,7 @@ MAY_BE: Final[dict[str, set[str]]] = {
     "split": LATE,
     "telnet": LATE,
     "bare-lf": LATE,
-    "not-utf8": LATE | {"protocol-error"},  # the answer to SIZE is no number then
+    "not-utf8": LATE,
     "half": LOST,
     "huge-line": LOST | {"protocol-error"},
     "huge-reply": LOST | {"protocol-error"},
@@ -131,7 +131,7 @@ WIRES: Final[dict[str, Callable[[Misdeed, bytes], bytes]]] = {
     "other-code": lambda misdeed, wire: b"%d other\r\n" % misdeed.code,
     "telnet": lambda misdeed, wire: wire[:2] + b"\xff\xf1" + wire[2:6] + b"\xff\xfb\x01" + wire[6:],
     "bare-lf": lambda misdeed, wire: wire.replace(b"\r\n", b"\n"),
-    "not-utf8": lambda misdeed, wire: wire[:-2] + b" \xe9\xfe\x80" + wire[-2:],
+    "not-utf8": lambda misdeed, wire: wire if wire[:3] == b"213" else wire[:-2] + b" \xe9\xfe\x80" + wire[-2:],
     "bad-endpoint": lambda misdeed, wire: misdeed.junk if wire[:3] in (b"227", b"229") else wire,
 }
 """What is sent in place of a reply, for misdeeds that are no more than that."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ class Still:
 
     def __init__(self) -> None:
         self.opens = 0
-        self.hold_up = lambda: None
+        self.hold_up: Callable[[], None] = lambda: None
         self.missing: dict[str, str] = {}
         self.fault: OSError | None = None
 
@@ -64,10 +64,6 @@ class Bench:
             self.now_ns = max(self.now_ns, due)
             self.sampler.run_due()
         self.now_ns = end_ns
-
-    def run_until_read(self, at_ns: int) -> None:
-        """Let the clock stand at `at_ns` after start_at."""
-        self.now_ns = START + at_ns
 
     def samples(self) -> Samples:
         self.series.close()
@@ -118,7 +114,10 @@ def test_ticks_that_were_missed_are_counted_and_not_made_up_for(bench: Bench) ->
 
 
 def test_counters_are_as_old_as_their_reading_and_not_as_the_pass(bench: Bench) -> None:
-    bench.source.hold_up = lambda: bench.run_until_read(40 * MS)
+    def hold_up() -> None:
+        bench.now_ns = START + 40 * MS
+
+    bench.source.hold_up = hold_up
     bench.sampler.take_baseline()
     assert bench.sampler.counts()["counters_start_ns"] == 40 * MS
     assert bench.instants("tcp.sockstat", "tw")[0] == -250 * MS
